@@ -1,0 +1,186 @@
+// Joins the parts: routes what the connection receives to whoever waits for it, and sends what a turn has gathered in one frame.
+// The public classes are thin covers of it.
+import { Connection, type ConnectionOptions, type ConnectionState, FIRST_ID } from "./connection.ts";
+import type { Flushing, Link, Subscriber } from "./consumer.ts";
+import { closedError, DunlinError, errorOf } from "./errors.ts";
+import { type Entry, Outbox, type OutboxLimits } from "./outbox.ts";
+import { PlainRequest } from "./request.ts";
+import { Turn } from "./turn.ts";
+import type { EventFrame, ServerFrame, WelcomeFrame } from "./wire.ts";
+
+/** What the engine tells the public class. */
+export interface EngineEvents {
+  state(state: ConnectionState): void;
+  error(error: DunlinError): void;
+}
+
+/** The working parts of a client. */
+export class Engine implements Link {
+  readonly outbox: Outbox;
+  readonly #connection: Connection;
+  readonly #events: EngineEvents;
+  readonly #turn = new Turn(() => this.#flush());
+  readonly #subscribers = new Map<number, Subscriber>();
+  /** Subscriptions ended here whose end the broker has not confirmed: what still arrives for them goes back by itself. */
+  readonly #ending = new Set<number>();
+  readonly #touched = new Set<Flushing>();
+  #lastId = FIRST_ID;
+  #lastSub: number;
+  #ended: DunlinError | undefined;
+  #whenReady: { resolve(): void; reject(error: DunlinError): void }[] = [];
+
+  /**
+   * @param firstSub numbers of subscriptions count from here
+   */
+  constructor(options: ConnectionOptions & { limits: OutboxLimits; firstSub: number }, events: EngineEvents) {
+    this.#events = events;
+    this.#lastSub = options.firstSub;
+    this.outbox = new Outbox(options.limits, (run, afterMs) => {
+      setTimeout(() => {
+        run();
+        this.#turn.request();
+      }, afterMs);
+    });
+    this.#connection = new Connection(options, {
+      opened: (welcome) => this.#opened(welcome),
+      received: (frame, nowMs) => this.#received(frame, nowMs),
+      state: (state, error) => this.#stateChanged(state, error),
+      report: (error) => this.report(error),
+      isWaiting: () => this.outbox.size > 0,
+    });
+  }
+
+  get state(): ConnectionState {
+    return this.#connection.state;
+  }
+
+  get isOpen(): boolean {
+    return this.state === "open";
+  }
+
+  /** The error everything ends with once the connection is closed. */
+  get ended(): DunlinError | undefined {
+    return this.#ended;
+  }
+
+  nextId(): number {
+    this.#lastId += 1;
+    return this.#lastId;
+  }
+
+  /** A number for a new subscription. */
+  nextSub(): number {
+    this.#lastSub += 1;
+    return this.#lastSub;
+  }
+
+  post(entry: Entry): void {
+    if (this.#ended) {
+      entry.abandon(this.#ended);
+      return;
+    }
+    this.outbox.add(entry);
+    this.#turn.request();
+  }
+
+  touch(consumer: Flushing): void {
+    this.#touched.add(consumer);
+    this.#turn.request();
+  }
+
+  subscribe(consumer: Subscriber): void {
+    if (this.#ended) consumer.fail(this.#ended);
+    else this.#subscribers.set(consumer.sub, consumer);
+  }
+
+  unsubscribe(sub: number): void {
+    this.#subscribers.delete(sub);
+    if (this.#ending.has(sub) || this.#ended) return;
+    this.#ending.add(sub);
+    const forget = () => this.#ending.delete(sub);
+    const fields = { op: "unsubscribe", sub };
+    // An error says that there is no such subscription, which is what was wanted.
+    this.post(new PlainRequest(this.nextId(), fields, { kept: true, reply: forget, abandon: forget }));
+  }
+
+  report(error: DunlinError): void {
+    this.#events.error(error);
+  }
+
+  /** Resolves when the connection is open; rejects when it never will be. */
+  ready(): Promise<void> {
+    if (this.#ended) return Promise.reject(this.#ended);
+    if (this.isOpen) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#whenReady.push({ resolve, reject }));
+  }
+
+  /** Ends the subscriptions, waits for outstanding answers, and closes. */
+  async close(timeoutMs: number): Promise<void> {
+    for (const subscriber of [...this.#subscribers.values()]) subscriber.end();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    await Promise.race([this.outbox.drained(), late]);
+    clearTimeout(timer);
+    this.#connection.close();
+  }
+
+  #opened(welcome: WelcomeFrame): void {
+    const subscribers = [...this.#subscribers.values()];
+    const first: Entry[] = [];
+    for (const subscriber of subscribers) {
+      const entry = subscriber.resubscribe(welcome.resumed);
+      if (entry) first.push(entry);
+    }
+    this.outbox.rewind(first, closedError());
+    for (const subscriber of subscribers) subscriber.resumeLeases();
+    this.#flush();
+    const waiting = this.#whenReady;
+    this.#whenReady = [];
+    for (const { resolve } of waiting) resolve();
+  }
+
+  #received(frame: ServerFrame, nowMs: number): void {
+    if (frame.op === "message") {
+      const subscriber = this.#subscribers.get(frame.sub);
+      if (subscriber) subscriber.deliver(frame, nowMs);
+      // Of an earlier life of this client id, whose session the broker resumed: nobody here will settle it.
+      else this.unsubscribe(frame.sub);
+    } else if (frame.op === "ok") this.outbox.answer(frame);
+    else if (frame.op === "error") {
+      if (frame.id === undefined) this.report(errorOf(frame));
+      else this.outbox.answer(frame);
+    } else if (frame.op === "event" && frame.kind === "gone") this.#gone(frame);
+  }
+
+  #gone(frame: EventFrame): void {
+    const subscriber = this.#subscribers.get(frame.sub!);
+    subscriber?.fail(new DunlinError(frame.reason ?? "The queue was deleted", { kind: "gone" }));
+  }
+
+  #flush(): void {
+    for (const consumer of this.#touched) consumer.flush();
+    this.#touched.clear();
+    if (!this.isOpen) return;
+    for (const frame of this.outbox.takeFrames()) this.#connection.send(frame);
+  }
+
+  #stateChanged(state: ConnectionState, error: DunlinError | undefined): void {
+    if (error) this.#end(error);
+    this.#events.state(state);
+  }
+
+  #end(error: DunlinError): void {
+    this.#ended = error;
+    const isOwnWill = error.kind === "closed";
+    for (const subscriber of [...this.#subscribers.values()]) {
+      if (isOwnWill) subscriber.end();
+      else subscriber.fail(error);
+    }
+    this.outbox.abandon(error);
+    this.#turn.stop();
+    for (const { reject } of this.#whenReady) reject(error);
+    this.#whenReady = [];
+  }
+}

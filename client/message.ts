@@ -1,0 +1,117 @@
+// A delivered message as the application sees it. What settling it means is the consumer's affair.
+import { fromBase64 } from "./base64.ts";
+import type { Lease, Outcome, OutcomeDetail } from "./settle.ts";
+import type { MessageFrame } from "./wire.ts";
+
+/** What a message needs of whoever delivered it. */
+export interface Holder {
+  settle(lease: Lease, outcome: Outcome, detail?: OutcomeDetail): Promise<boolean>;
+  extend(lease: Lease, leaseMs: number): Promise<boolean>;
+}
+
+/**
+ * Says why a message failed, and when to try it again.
+ *
+ * @example
+ * await message.fail({ reason: "the printer is out of paper", delayMs: 60_000 });
+ */
+export interface FailOptions {
+  /** Kept with the message in the dead-letter queue: the first 1,024 characters. */
+  reason?: string;
+  /** Wait before the next delivery, in milliseconds, at most a year; by default the queue's back-off. */
+  delayMs?: number;
+}
+
+/**
+ * A message leased to this consumer. Its lease is kept alive until it is settled by `ack`, `release`, `fail` or `dead`; the
+ * first of these counts, and a further one returns the first one's promise. They never reject: `true` means that the broker
+ * has settled it durably, `false` that the lease was no longer held, so that the message was or will be delivered again.
+ *
+ * @example
+ * for await (const message of dunlin.queue<Job>("jobs").consume()) {
+ *   try {
+ *     await work(message.body);
+ *     await message.ack();
+ *   } catch (error) {
+ *     await message.fail({ reason: String(error) });
+ *   }
+ * }
+ */
+export class Message<Body = unknown> {
+  /** The body: the JSON value that was sent, or a `Uint8Array`. */
+  readonly body: Body;
+  /** Media type of the body, where its publisher named one or it is bytes. */
+  readonly contentType: string | undefined;
+  /** Address of the queue, such as `queue:jobs`. */
+  readonly to: string;
+  /** Number in the queue. */
+  readonly seq: number;
+  /** Which life of the queue `seq` counts in. */
+  readonly epoch: number;
+  /** The publisher's id for it. */
+  readonly messageId: string;
+  /** When the broker accepted it, in milliseconds since 1970. */
+  readonly time: number;
+  /** Text sent with it. */
+  readonly headers: Record<string, string>;
+  /** Ordering key. */
+  readonly group: string | undefined;
+  /** Address for an answer. */
+  readonly replyTo: string | undefined;
+  /** What the answer belongs to. */
+  readonly correlationId: string | undefined;
+  /** 1 at the first delivery, and one more each time it comes back. */
+  readonly attempt: number;
+  /** Whether it may have been handed out before. */
+  readonly redelivered: boolean;
+  readonly #lease: Lease;
+  readonly #holder: Holder;
+
+  /** @internal */
+  constructor(frame: MessageFrame, lease: Lease, holder: Holder) {
+    this.body = (frame.base64 === undefined ? frame.body : fromBase64(frame.base64)) as Body;
+    this.contentType = frame.contentType;
+    this.to = frame.to;
+    this.seq = frame.seq;
+    this.epoch = frame.epoch;
+    this.messageId = frame.messageId;
+    this.time = frame.time;
+    this.headers = frame.headers ?? {};
+    this.group = frame.group;
+    this.replyTo = frame.replyTo;
+    this.correlationId = frame.correlationId;
+    this.attempt = frame.attempt;
+    this.redelivered = frame.redelivered;
+    this.#lease = lease;
+    this.#holder = holder;
+  }
+
+  /** Done: it is never delivered again. */
+  ack(): Promise<boolean> {
+    return this.#holder.settle(this.#lease, "ack");
+  }
+
+  /** Gives it back at once, unharmed: no failure is counted. */
+  release(): Promise<boolean> {
+    return this.#holder.settle(this.#lease, "release");
+  }
+
+  /** It failed this time: it comes back after its back-off, until it has failed too often. */
+  fail(options: FailOptions = {}): Promise<boolean> {
+    return this.#holder.settle(this.#lease, "fail", options);
+  }
+
+  /** It will never succeed: moves it to the dead-letter queue. */
+  dead(reason?: string): Promise<boolean> {
+    return this.#holder.settle(this.#lease, "dead", { reason });
+  }
+
+  /**
+   * Sets the lease to end `leaseMs` from now. Seldom needed: leases are kept alive by themselves.
+   *
+   * @returns whether the lease was still held
+   */
+  extend(leaseMs: number): Promise<boolean> {
+    return this.#holder.extend(this.#lease, leaseMs);
+  }
+}

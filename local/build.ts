@@ -1,0 +1,47 @@
+// Bundles the Worker and the browser client. Used by `npm start`, `wrangler` (through wrangler.toml) and the size check.
+import { readFile } from "node:fs/promises";
+import { build } from "esbuild";
+import { parse } from "smol-toml";
+
+const root = new URL("..", import.meta.url).pathname;
+
+/** The parts of wrangler.toml that a local run shares with a deployment, so that there is one source for them. */
+export interface WorkerConfig {
+  main: string;
+  compatibility_date: string;
+  compatibility_flags: string[];
+  vars: Record<string, string>;
+  durable_objects: { bindings: { name: string; class_name: string }[] };
+}
+
+/** Reads wrangler.toml. */
+export async function readWorkerConfig(): Promise<WorkerConfig> {
+  return parse(await readFile(`${root}wrangler.toml`, "utf8")) as unknown as WorkerConfig;
+}
+
+/** Bundles the Worker into one ES module and returns its text. */
+export async function bundleWorker(entry: string): Promise<string> {
+  return bundle(entry, { conditions: ["workerd", "worker", "browser"], external: ["cloudflare:*"] });
+}
+
+/** Bundles the client into one ES module for browsers and returns its text. */
+export async function bundleClient(): Promise<string> {
+  return bundle("client/index.ts", { conditions: ["browser"], external: [], minify: true });
+}
+
+async function bundle(
+  entry: string,
+  options: { conditions: string[]; external: string[]; minify?: boolean },
+): Promise<string> {
+  const result = await build({
+    absWorkingDir: root,
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    format: "esm",
+    target: "es2024",
+    logLevel: "silent",
+    ...options,
+  });
+  return result.outputFiles[0]!.text;
+}

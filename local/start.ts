@@ -1,0 +1,76 @@
+// `npm start`: the whole broker on one machine, with no account. Builds the Worker, runs it on workerd, keeps its data in a folder.
+import { mkdir, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { bundleClient, bundleWorker, readWorkerConfig } from "./build.ts";
+import { startRuntime } from "./runtime.ts";
+import { workerdConfig } from "./workerd-config.ts";
+
+const STOP_GRACE_MS = 2_000;
+const PORT_RETRY_MS = 3_000;
+
+const host = process.env.HOST ?? "127.0.0.1";
+const port = Number(process.env.PORT ?? 8787);
+const dataFolder = resolve(process.env.DUNLIN_DATA ?? ".dunlin");
+
+const config = await readWorkerConfig();
+const runFolder = join(dataFolder, "run");
+const objectsFolder = join(dataFolder, "objects");
+await mkdir(runFolder, { recursive: true });
+await mkdir(objectsFolder, { recursive: true });
+await writeFile(join(runFolder, "worker.js"), await bundleWorker(config.main));
+await writeFile(join(runFolder, "client.js"), await bundleClient());
+await writeFile(
+  join(runFolder, "config.capnp"),
+  workerdConfig(config, { host, port, objectsFolder, vars: { ...config.vars, ...localVars() } }),
+);
+
+const runtime = await startWhenPortIsFree();
+const shownHost = host.includes(":") ? `[${host}]` : host;
+console.log(`Dunlin is ready on http://${shownHost}:${runtime.port} (data in ${dataFolder})`);
+if (!isLoopback(host) && !authConfigured()) {
+  console.log(
+    "It listens beyond this machine without authentication, so it refuses every request: set DUNLIN_AUTH_SECRET.",
+  );
+}
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  process.once(signal, async () => {
+    await runtime.stop(STOP_GRACE_MS);
+    process.exit(0);
+  });
+}
+process.exitCode = await runtime.ended;
+
+/** Settings the Worker gets beside wrangler.toml's: secrets from the environment, and whether it may be open. */
+function localVars(): Record<string, string> {
+  const vars: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if ((name.startsWith("DUNLIN_") || name === "GATEWAYS") && name !== "DUNLIN_DATA" && value)
+      vars[name] = value;
+  }
+  delete vars.DUNLIN_OPEN;
+  // Nobody but this machine's own programs can reach a loopback address: only there is no authentication an option.
+  if (isLoopback(host)) vars.DUNLIN_OPEN = "loopback";
+  return vars;
+}
+
+function authConfigured(): boolean {
+  return Boolean(process.env.DUNLIN_AUTH_SECRET || process.env.DUNLIN_JWKS_URL);
+}
+
+function isLoopback(name: string): boolean {
+  return name === "localhost" || name === "::1" || /^127\./.test(name);
+}
+
+/** A broker ended a moment ago may still hold the port: tries for a short while before it gives up. */
+async function startWhenPortIsFree() {
+  const deadline = Date.now() + PORT_RETRY_MS;
+  for (;;) {
+    try {
+      return await startRuntime(join(runFolder, "config.capnp"));
+    } catch (error) {
+      if (!String(error).includes("Address already in use") || Date.now() > deadline) throw error;
+      await new Promise((retry) => setTimeout(retry, 100));
+    }
+  }
+}

@@ -1,0 +1,72 @@
+// The bench's command line: which targets, which cells, how long.
+import { parseArgs } from "node:util";
+
+/** What a run measures. */
+export interface Options {
+  /** Names of targets; empty means all. */
+  only: string[];
+  windows: number[];
+  payloadsBytes: number[];
+  pairs: number[];
+  rounds: number;
+  warmUpMs: number;
+  measureMs: number;
+}
+
+/** One point of the plan, measured for every target. */
+export interface Cell {
+  window: number;
+  payloadBytes: number;
+  pairs: number;
+}
+
+export const usage = `npm run bench -- [--quick] [--only dunlin,echo,rabbitmq,nats] [--windows 1,32,256]
+  [--payloads 100,1024] [--pairs 1,4] [--rounds 3] [--seconds 4] [--warm-up-seconds 1.5]`;
+
+/**
+ * Reads the command line.
+ *
+ * @throws Error for an unknown option or a value that is no positive number
+ */
+export function readOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: "boolean", default: false },
+      only: { type: "string", default: "" },
+      windows: { type: "string" },
+      payloads: { type: "string" },
+      pairs: { type: "string" },
+      rounds: { type: "string" },
+      seconds: { type: "string" },
+      "warm-up-seconds": { type: "string" },
+    },
+  });
+  const quick = values.quick;
+  return {
+    only: values.only.split(",").filter((name) => name !== ""),
+    windows: numbers(values.windows ?? (quick ? "1,256" : "1,32,256")),
+    payloadsBytes: numbers(values.payloads ?? (quick ? "100" : "100,1024")),
+    pairs: numbers(values.pairs ?? (quick ? "1" : "1,4")),
+    rounds: numbers(values.rounds ?? (quick ? "1" : "3"))[0]!,
+    measureMs: numbers(values.seconds ?? (quick ? "2" : "4"))[0]! * 1000,
+    warmUpMs: numbers(values["warm-up-seconds"] ?? (quick ? "1" : "1.5"))[0]! * 1000,
+  };
+}
+
+/** Every combination, smallest window first. */
+export function cellsOf(options: Options): Cell[] {
+  return options.pairs.flatMap((pairs) =>
+    options.payloadsBytes.flatMap((payloadBytes) =>
+      options.windows.map((window) => ({ window, payloadBytes, pairs })),
+    ),
+  );
+}
+
+function numbers(list: string): number[] {
+  return list.split(",").map((text) => {
+    const value = Number(text);
+    if (!(value > 0)) throw new Error(`"${text}" is not a positive number`);
+    return value;
+  });
+}

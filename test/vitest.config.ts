@@ -1,0 +1,37 @@
+// Test projects by where they run: pure parts in Node, objects inside workerd, whole brokers over real sockets.
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+
+const root = new URL("..", import.meta.url).pathname;
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        root,
+        test: { name: "node", include: ["test/unit/**/*.test.ts", "test/model/**/*.test.ts"], testTimeout: 60_000 },
+      },
+      {
+        root,
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: `${root}wrangler.toml` },
+            miniflare: { bindings: { DUNLIN_OPEN: "loopback" } },
+          }),
+        ],
+        test: { name: "workerd", include: ["test/workerd/**/*.test.ts"], testTimeout: 60_000 },
+      },
+      {
+        root,
+        test: {
+          name: "broker",
+          include: ["test/e2e/**/*.test.ts", "test/fault/**/*.test.ts", "test/browser/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          // Each file runs brokers of its own: two at once are what two cores carry.
+          maxWorkers: 2,
+        },
+      },
+    ],
+  },
+});

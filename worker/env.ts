@@ -1,0 +1,43 @@
+// The Worker's bindings and variables, and the objects behind them.
+
+import { queueObjectName } from "./address.ts";
+import type { DirectoryRpc } from "./directory/rpc.ts";
+import type { GatewayRpc } from "./gateway/rpc.ts";
+import { MAX_MESSAGE_BYTES, MAX_ROW_BYTES } from "./limits.ts";
+import type { QueueRpc } from "./queue/rpc.ts";
+
+/** A namespace of objects, as far as the broker uses it: every object is found by its name. */
+export interface Objects<T> {
+  getByName(name: string): T & { fetch(request: Request): Promise<Response> };
+}
+
+/** What wrangler.toml (or the local run) binds. */
+export interface Env {
+  GATEWAY: Objects<GatewayRpc>;
+  QUEUE: Objects<QueueRpc>;
+  DIRECTORY: Objects<DirectoryRpc>;
+  GATEWAYS?: string;
+  /** HS256 secret of the tokens. */
+  DUNLIN_AUTH_SECRET?: string;
+  /** Where the tokens' public keys are. */
+  DUNLIN_JWKS_URL?: string;
+  /** "loopback" when only this machine's programs can connect; never set in a deployment. */
+  DUNLIN_OPEN?: string;
+  DUNLIN_MAX_MESSAGE_BYTES?: string;
+}
+
+/** The object that owns a queue. */
+export function queueObject(env: Env, namespace: string, queue: string): QueueRpc {
+  return env.QUEUE.getByName(queueObjectName(namespace, queue));
+}
+
+/** The object that knows what exists in a namespace. */
+export function directoryObject(env: Env, namespace: string): DirectoryRpc {
+  return env.DIRECTORY.getByName(namespace);
+}
+
+/** The largest message this deployment takes, bytes. */
+export function maxMessageBytes(env: Env): number {
+  const set = Number(env.DUNLIN_MAX_MESSAGE_BYTES);
+  return set >= 1 ? Math.min(set, MAX_ROW_BYTES - 200_000) : MAX_MESSAGE_BYTES;
+}

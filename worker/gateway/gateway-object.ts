@@ -1,0 +1,226 @@
+// The shell of a gateway: hibernating sockets, attachments, the alarm, calls from queues. What frames mean is the protocol's
+// business (protocol/), what sessions do is sessions.ts's.
+import { DurableObject } from "cloudflare:workers";
+import type { Principal } from "../auth/principal.ts";
+import type { Env } from "../env.ts";
+import { HELLO_TIMEOUT_MS } from "../limits.ts";
+import { DeliveryView } from "../link/deliveries.ts";
+import { DurableSql } from "../log/sql.ts";
+import { JsonProtocol } from "../protocol/json/protocol.ts";
+import { Connection, type Protocol } from "./connection.ts";
+import { Links } from "./links.ts";
+import type { GatewayRpc } from "./rpc.ts";
+import type { Session } from "./session.ts";
+import { SessionStore } from "./session-store.ts";
+import { Sessions } from "./sessions.ts";
+
+/* PERSISTED with a socket (at most 16 KiB): what a connection is, so that it goes on when the object wakes. */
+interface Attachment {
+  version: 1;
+  id: string;
+  protocol: string;
+  urlNamespace: string;
+  principal: Principal | null;
+  session: Pick<Session, "id" | "namespace" | "client" | "principal" | "expirySeconds"> | null;
+}
+
+const HEARTBEAT = { request: "ping", response: "pong" };
+const SHARD = "gateway";
+
+/** A shard of the sessions. */
+export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
+  readonly #connections = new Map<WebSocket, Connection>();
+  readonly #sockets = new Map<Connection, WebSocket>();
+  readonly #dirty = new Set<Connection>();
+  readonly #links: Links;
+  readonly #sessions: Sessions;
+  readonly #protocols: Map<string, Protocol>;
+  #alarmAt = Number.POSITIVE_INFINITY;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#links = new Links(env, () => this.#flush());
+    this.#sessions = new Sessions(
+      ctx.id.name ?? SHARD,
+      new SessionStore(new DurableSql(ctx.storage.sql)),
+      this.#links,
+    );
+    const broker = {
+      env,
+      links: this.#links,
+      sessions: this.#sessions,
+      flush: () => this.#flush(),
+      remember: (connection: Connection) => this.#remember(connection),
+    };
+    this.#protocols = new Map([new JsonProtocol(broker)].map((protocol) => [protocol.name, protocol]));
+    // Answered by the runtime: a heartbeat wakes nothing and costs no time.
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(HEARTBEAT.request, HEARTBEAT.response));
+    this.#restore();
+  }
+
+  /** The handshake of a socket. Only the router calls this, and it alone can set these headers. */
+  override async fetch(request: Request): Promise<Response> {
+    const offered = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];
+    const protocol = offered
+      .map((name) => this.#protocols.get(name.trim()))
+      .find((known) => known !== undefined);
+    if (protocol === undefined) return new Response("no known subprotocol", { status: 400 });
+    const principal = request.headers.get("dunlin-principal");
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server);
+    const connection = this.#connect(server, {
+      id: crypto.randomUUID(),
+      protocol,
+      urlNamespace: request.headers.get("dunlin-namespace") ?? "",
+      principal: principal === null ? undefined : (JSON.parse(principal) as Principal),
+    });
+    this.#remember(connection);
+    setTimeout(() => {
+      if (connection.session === undefined && connection.open) connection.close(4408, "no hello in time");
+    }, HELLO_TIMEOUT_MS);
+    return new Response(null, {
+      status: 101,
+      webSocket: client,
+      headers: { "sec-websocket-protocol": protocol.name },
+    });
+  }
+
+  override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
+    const connection = this.#connections.get(socket);
+    if (connection === undefined) return;
+    if (data === HEARTBEAT.request) connection.write(HEARTBEAT.response);
+    else connection.protocol.receive(connection, data);
+    this.#flush();
+  }
+
+  override webSocketClose(socket: WebSocket, code: number): void {
+    this.#disconnected(socket);
+    // The runtime does not answer the close of a hibernating socket, and these codes may not be sent.
+    if (socket.readyState !== WebSocket.CLOSED && code !== 1006 && code !== 1015) {
+      socket.close(code === 1005 ? 1000 : code);
+    }
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#disconnected(socket);
+  }
+
+  override async alarm(): Promise<void> {
+    this.#alarmAt = Number.POSITIVE_INFINITY;
+    this.#sessions.expire(Date.now());
+    this.#flush();
+  }
+
+  async deliver(_queueObject: string, packet: Uint8Array): Promise<number[]> {
+    const gone = new Set<number>();
+    for (const delivery = new DeliveryView(packet); delivery.valid; delivery.next()) {
+      const subscription = this.#sessions.find(delivery.ref);
+      if (subscription === undefined) {
+        gone.add(delivery.ref);
+        continue;
+      }
+      // Without a connection it waits: the session sends for everything it holds when the client is back.
+      const { connection } = subscription.session;
+      connection?.protocol.deliver(connection, subscription, delivery);
+    }
+    this.#flush();
+    return [...gone];
+  }
+
+  async probe(_queueObject: string, refs: number[]): Promise<number[]> {
+    return refs.filter((ref) => this.#sessions.find(ref) === undefined);
+  }
+
+  async queueDeleted(_queueObject: string, refs: number[]): Promise<void> {
+    for (const ref of refs) {
+      const subscription = this.#sessions.find(ref);
+      if (subscription === undefined) continue;
+      this.#sessions.forget(subscription);
+      const { connection } = subscription.session;
+      connection?.protocol.gone(connection, subscription, "the queue was deleted");
+    }
+    this.#flush();
+  }
+
+  #restore(): void {
+    const live: Session[] = [];
+    for (const socket of this.ctx.getWebSockets()) {
+      const saved = socket.deserializeAttachment() as Attachment | null;
+      const protocol = this.#protocols.get(saved?.protocol ?? "");
+      if (saved === null || protocol === undefined || socket.readyState !== WebSocket.OPEN) continue;
+      const { id, urlNamespace, principal, session } = saved;
+      const connection = this.#connect(socket, {
+        id,
+        protocol,
+        urlNamespace,
+        principal: principal ?? undefined,
+      });
+      if (session === null) continue;
+      connection.session = {
+        ...session,
+        connection,
+        endsAt: Number.POSITIVE_INFINITY,
+        subscriptions: new Map(),
+      };
+      live.push(connection.session);
+    }
+    this.#sessions.restore(live, Date.now());
+    this.#flush();
+  }
+
+  #connect(
+    socket: WebSocket,
+    facts: Pick<Connection, "id" | "protocol" | "urlNamespace" | "principal">,
+  ): Connection {
+    const connection = new Connection(socket, this.#dirty, facts);
+    this.#connections.set(socket, connection);
+    this.#sockets.set(connection, socket);
+    return connection;
+  }
+
+  #disconnected(socket: WebSocket): void {
+    const connection = this.#connections.get(socket);
+    if (connection === undefined) return;
+    this.#connections.delete(socket);
+    this.#sockets.delete(connection);
+    this.#sessions.lost(connection, Date.now());
+    this.#flush();
+  }
+
+  /** Writes down with the socket what its connection is now. */
+  #remember(connection: Connection): void {
+    const { id, protocol, urlNamespace, principal = null, session } = connection;
+    const attachment: Attachment = {
+      version: 1,
+      id,
+      protocol: protocol.name,
+      urlNamespace,
+      // Once there is a session, its principal is the one that counts: both would not fit.
+      principal: session === undefined ? principal : null,
+      session: session === undefined ? null : plain(session),
+    };
+    this.#sockets.get(connection)?.serializeAttachment(attachment);
+  }
+
+  /** Ends an event: commands leave for the queues, frames for the sockets, and the alarm is set for the next session's end. */
+  #flush(): void {
+    this.#links.flush();
+    for (const connection of this.#dirty) connection.flush();
+    this.#dirty.clear();
+    const deadline = this.#sessions.nextDeadline;
+    if (deadline < this.#alarmAt) {
+      this.#alarmAt = deadline;
+      this.ctx.storage.setAlarm(deadline);
+    }
+  }
+}
+
+function plain({
+  id,
+  namespace,
+  client,
+  principal,
+  expirySeconds,
+}: Session): NonNullable<Attachment["session"]> {
+  return { id, namespace, client, principal, expirySeconds };
+}

@@ -1,0 +1,25 @@
+// Which gateway holds a client's session: a pure function of the client id, so that every connection of it finds the same one.
+
+/**
+ * The name of a client's gateway.
+ *
+ * @param gateways how many gateways share the sessions; GATEWAYS of the environment
+ * @example gatewayName("ann", 4) // "gateway-0" … "gateway-3"
+ */
+export function gatewayName(client: string, gateways: number): string {
+  return `gateway-${hash(client) % gateways}`;
+}
+
+/** The number of gateways that a variable asks for: 1 unless it is a larger whole number. */
+export function gatewayCount(variable: string | undefined): number {
+  const count = Number(variable);
+  return Number.isInteger(count) && count >= 1 ? count : 1;
+}
+
+/** FNV-1a over UTF-16 units, with a final mix: sessions stay where they are, so this never changes. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193);
+  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  return (value ^ (value >>> 13)) >>> 0;
+}

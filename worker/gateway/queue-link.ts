@@ -1,0 +1,131 @@
+// The way from a gateway to one queue: commands of all its connections share packets, and few calls are under way at once.
+// While a call is under way, what arrives waits for the next one: batches grow exactly with the load.
+import { type Refusal, refuse } from "../errors.ts";
+import { CommandWriter, type QueueCommand } from "../link/commands.ts";
+import { type Published, type QueueResult, readResults } from "../link/results.ts";
+import { type Message, writeMessage } from "../message/record.ts";
+import type { QueueRpc } from "../queue/rpc.ts";
+
+/** Calls to one queue under way at most. */
+const MAX_CALLS = 4;
+/** Bytes that make a further call worth it while one is under way. */
+const WORTH_A_CALL = 32_768;
+/** Bytes that wait for a queue at most; beyond them a publish is refused. */
+const MAX_WAITING_BYTES = 16_000_000;
+
+/** Hears what became of one published message. */
+export type PublishDone = (outcome: Published | Refusal, epoch: number) => void;
+/** Hears the result of any other command. */
+export type CommandDone = (result: QueueResult, epoch: number) => void;
+
+/** Who waits for the results of one packet, in the order of its commands. */
+type Waiting = { publish: PublishDone[] } | { command: CommandDone };
+
+/** The link to one queue. Call `flush` after each event that used it. */
+export class QueueLink {
+  readonly #stub: () => QueueRpc;
+  readonly #afterAnswer: () => void;
+  #queue: QueueRpc | undefined;
+  #packet = new CommandWriter();
+  #waiting: Waiting[] = [];
+  #openPublish: { mark: number; done: PublishDone[] } | undefined;
+  #calls = 0;
+
+  /**
+   * @param stub makes a stub of the queue's object; a stub that failed is not used again
+   * @param afterAnswer runs after the results of a call were handed out
+   */
+  constructor(stub: () => QueueRpc, afterAnswer: () => void) {
+    this.#stub = stub;
+    this.#afterAnswer = afterAnswer;
+  }
+
+  /** Whether nothing waits and nothing is under way. */
+  get idle(): boolean {
+    return this.#calls === 0 && this.#waiting.length === 0;
+  }
+
+  publish(message: Message, done: PublishDone): void {
+    if (this.#packet.size > MAX_WAITING_BYTES) {
+      done(refuse("too-many", `${MAX_WAITING_BYTES} bytes wait for this queue already`, 1_000), 0);
+      return;
+    }
+    if (this.#openPublish === undefined) {
+      this.#openPublish = { mark: this.#packet.beginPublish(), done: [] };
+      this.#waiting.push({ publish: this.#openPublish.done });
+    }
+    writeMessage(this.#packet.to, message);
+    this.#openPublish.done.push(done);
+  }
+
+  command(command: QueueCommand, done: CommandDone): void {
+    this.#closePublish();
+    this.#packet.command(command);
+    this.#waiting.push({ command: done });
+  }
+
+  /** Sends what waits, if a call may go now. */
+  flush(): void {
+    if (this.#waiting.length === 0) return;
+    const worthIt = this.#calls === 0 || (this.#calls < MAX_CALLS && this.#packet.size >= WORTH_A_CALL);
+    if (worthIt) this.#call();
+  }
+
+  #call(): void {
+    this.#closePublish();
+    const packet = this.#packet.take();
+    const waiting = this.#waiting;
+    this.#packet = new CommandWriter();
+    this.#waiting = [];
+    this.#calls++;
+    this.#queue ??= this.#stub();
+    this.#queue.apply(packet).then(
+      (answer) => this.#answered(waiting, answer),
+      () => this.#failed(waiting),
+    );
+  }
+
+  #answered(waiting: Waiting[], answer: Uint8Array): void {
+    const { epoch, results } = readResults(answer);
+    for (const [index, who] of waiting.entries()) {
+      const result = results[index]!;
+      if ("command" in who) who.command(result, epoch);
+      else handOut(who.publish, result, epoch);
+    }
+    this.#ended();
+  }
+
+  #failed(waiting: Waiting[]): void {
+    this.#queue = undefined;
+    // Whether it was stored is not known: with its messageId a repeated publish is stored once.
+    const refusal = refuse("unavailable", "the queue could not be reached; repeat with the same messageId");
+    for (const who of waiting) {
+      if ("command" in who) who.command({ type: "refused", refusal }, 0);
+      else handOut(who.publish, { type: "refused", refusal }, 0);
+    }
+    this.#ended();
+  }
+
+  #ended(): void {
+    this.#calls--;
+    this.flush();
+    this.#afterAnswer();
+  }
+
+  #closePublish(): void {
+    if (this.#openPublish === undefined) return;
+    this.#packet.endPublish(this.#openPublish.mark);
+    this.#openPublish = undefined;
+  }
+}
+
+function handOut(publish: PublishDone[], result: QueueResult, epoch: number): void {
+  for (const [index, done] of publish.entries()) {
+    if (result.type === "published") done(result.messages[index]!, epoch);
+    else
+      done(
+        result.type === "refused" ? result.refusal : refuse("internal", "a queue answered out of order"),
+        epoch,
+      );
+  }
+}

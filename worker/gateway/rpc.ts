@@ -1,0 +1,11 @@
+// What a gateway offers to queues (its sockets come through fetch).
+
+/** Calls on a Gateway. */
+export interface GatewayRpc {
+  /** Hands deliveries (link/deliveries.ts) of the named queue object to the consumers' connections; returns the refs that are gone. */
+  deliver(queueObject: string, deliveries: Uint8Array): Promise<number[]>;
+  /** Which of these consumers of the named queue object no longer exist here. */
+  probe(queueObject: string, refs: number[]): Promise<number[]>;
+  /** The queue was deleted: its consumers here are told. */
+  queueDeleted(queueObject: string, refs: number[]): Promise<void>;
+}

@@ -1,0 +1,57 @@
+// One HTTP call after its caller is known: what a handler gets, and the steps that all calls on a queue share.
+import { checkName } from "../address.ts";
+import { permits } from "../auth/permission.ts";
+import type { Action, Principal } from "../auth/principal.ts";
+import { type Env, queueObject } from "../env.ts";
+import { isRefusal, type Refusal } from "../errors.ts";
+import type { QueueRpc } from "../queue/rpc.ts";
+import { pathPart } from "./input.ts";
+
+/** An authenticated call. */
+export interface Call {
+  request: Request;
+  url: URL;
+  env: Env;
+  principal: Principal;
+  namespace: string;
+}
+
+/** A call on one queue that the caller may make. */
+export interface QueueCall extends Call {
+  name: string;
+  queue: QueueRpc;
+}
+
+/** Answers a call. */
+export type Handler = (call: Call) => Promise<Response | Refusal>;
+
+const NAME_PART = "/v1/queues/NAME".split("/").indexOf("NAME");
+
+/** A handler for `/v1/queues/{name}…`: checks the name, and that one of the actions is allowed on the queue. */
+export function onQueue(
+  actions: Action[],
+  handle: (call: QueueCall) => Promise<Response | Refusal>,
+): Handler {
+  return async (call) => {
+    const name = pathPart(call.url, NAME_PART);
+    if (isRefusal(name)) return name;
+    const refusal = checkName(name) ?? permitsOne(call.principal, actions, `queue:${name}`);
+    if (refusal) return refusal;
+    return handle({ ...call, name, queue: queueObject(call.env, call.namespace, name) });
+  };
+}
+
+/** A handler for what concerns the whole namespace. */
+export function onNamespace(handle: Handler): Handler {
+  return async (call) => permits(call.principal, "manage", "*") ?? handle(call);
+}
+
+function permitsOne(principal: Principal, actions: Action[], address: string): Refusal | undefined {
+  let refusal: Refusal | undefined;
+  for (const action of actions) {
+    const refused = permits(principal, action, address);
+    if (refused === undefined) return undefined;
+    refusal ??= refused;
+  }
+  return refusal;
+}

@@ -1,0 +1,182 @@
+// POST /v1/queues/{name}/messages: one message, a batch, or CloudEvents. Answered once the queue has stored them.
+import { maxMessageBytes } from "../env.ts";
+import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
+import { MAX_BATCH, MAX_FRAME_BYTES } from "../limits.ts";
+import { CommandWriter } from "../link/commands.ts";
+import { type QueueResults, readResults } from "../link/results.ts";
+import { PUBLISH_FIELDS, type PublishFields, toMessage, withPayload } from "../message/fields.ts";
+import { type Message, writeMessage } from "../message/record.ts";
+import { check } from "../schema.ts";
+import { json, reach } from "./answer.ts";
+import type { QueueCall } from "./call.ts";
+import {
+  binaryEvent,
+  CLOUD_EVENT,
+  CLOUD_EVENT_BATCH,
+  isBinaryEvent,
+  structuredEvent,
+} from "./cloud-events.ts";
+import { jsonValue, readBody } from "./input.ts";
+import { mediaType, payloadOf } from "./payload.ts";
+import { publishHeaders } from "./publish-headers.ts";
+
+const BATCH = "application/vnd.dunlin.batch+json";
+
+/** What became of one message. */
+interface Receipt {
+  messageId: string;
+  seq: number;
+  epoch: number;
+  duplicate: boolean;
+}
+
+/** Stores what the request carries. */
+export async function publish(call: QueueCall): Promise<Response | Refusal> {
+  const { headers } = call.request;
+  const common = publishHeaders(headers);
+  if (isRefusal(common)) return common;
+  switch (mediaType(headers.get("content-type") ?? "")) {
+    case BATCH:
+      return publishMany(call, common, batchEntries);
+    case CLOUD_EVENT_BATCH:
+      return publishMany(call, common, eventEntries);
+    case CLOUD_EVENT:
+      return publishEvent(call, common);
+    default:
+      return publishBody(call, common);
+  }
+}
+
+async function publishBody(call: QueueCall, common: PublishFields): Promise<Response | Refusal> {
+  const { headers } = call.request;
+  const maxBytes = maxMessageBytes(call.env);
+  const event = isBinaryEvent(headers) ? binaryEvent(headers) : {};
+  if (isRefusal(event)) return event;
+  const bytes = await readBody(call.request, maxBytes, "message-too-large");
+  if (isRefusal(bytes)) return bytes;
+  const payload = payloadOf(bytes, headers.get("content-type") ?? "");
+  if (isRefusal(payload)) return payload;
+  const message = withPayload(payload, merged(event, common), Date.now(), maxBytes);
+  return isRefusal(message) ? message : storeOne(call, message);
+}
+
+async function publishEvent(call: QueueCall, common: PublishFields): Promise<Response | Refusal> {
+  const parsed = await readValue(call.request);
+  if (isRefusal(parsed)) return parsed;
+  const event = structuredEvent(parsed.value, "");
+  if (isRefusal(event)) return event;
+  const message = toMessage(merged(event, common), Date.now(), maxMessageBytes(call.env));
+  return isRefusal(message) ? message : storeOne(call, message);
+}
+
+async function publishMany(
+  call: QueueCall,
+  common: PublishFields,
+  entriesOf: (value: unknown) => PublishFields[] | Refusal,
+): Promise<Response | Refusal> {
+  const parsed = await readValue(call.request);
+  if (isRefusal(parsed)) return parsed;
+  const entries = entriesOf(parsed.value);
+  if (isRefusal(entries)) return entries;
+  const now = Date.now();
+  const maxBytes = maxMessageBytes(call.env);
+  const { messageId: key, ...defaults } = common;
+  const messages: (Message | Refusal)[] = [];
+  for (const [index, entry] of entries.entries()) {
+    // One key for many messages: each gets its own from it, so that the batch can be repeated as a whole.
+    const keyed = key === undefined || entry.messageId !== undefined ? {} : { messageId: `${key}/${index}` };
+    const message = toMessage({ ...merged(defaults, entry), ...keyed }, now, maxBytes);
+    // Too large is the fate of one message; anything else means that the batch is not what its sender meant.
+    if (isRefusal(message) && message.kind !== "message-too-large") {
+      return refuse(message.kind, `messages[${index}]: ${message.message}`);
+    }
+    messages.push(message);
+  }
+  return storeMany(call, messages);
+}
+
+function batchEntries(value: unknown): PublishFields[] | Refusal {
+  const shape = check({ type: "object", fields: {}, required: ["messages"] }, value, "");
+  if (shape !== undefined) return refuse("bad-field", shape);
+  const { messages } = value as { messages: unknown };
+  const refusal = checkLength(messages, "messages");
+  if (refusal) return refusal;
+  const wrong = check({ type: "array", items: PUBLISH_FIELDS, maxItems: MAX_BATCH }, messages, "messages");
+  return wrong === undefined ? (messages as PublishFields[]) : refuse("bad-field", wrong);
+}
+
+function eventEntries(value: unknown): PublishFields[] | Refusal {
+  if (!Array.isArray(value)) return refuse("bad-field", "a batch of CloudEvents is an array");
+  const refusal = checkLength(value, "the batch");
+  if (refusal) return refusal;
+  const entries: PublishFields[] = [];
+  for (const [index, item] of value.entries()) {
+    const entry = structuredEvent(item, `[${index}]`);
+    if (isRefusal(entry)) return entry;
+    entries.push(entry);
+  }
+  return entries;
+}
+
+function checkLength(list: unknown, name: string): Refusal | undefined {
+  if (!Array.isArray(list) || list.length <= MAX_BATCH) return undefined;
+  return refuse("batch-too-large", `${name} has at most ${MAX_BATCH} entries, got ${list.length}`);
+}
+
+async function readValue(request: Request): Promise<{ value: unknown } | Refusal> {
+  const bytes = await readBody(request, MAX_FRAME_BYTES, "frame-too-large");
+  return isRefusal(bytes) ? bytes : jsonValue(bytes);
+}
+
+/** Fields of both; `over` wins, and headers of both stay. */
+function merged(under: PublishFields, over: PublishFields): PublishFields {
+  if (under.headers === undefined || over.headers === undefined) return { ...under, ...over };
+  return { ...under, ...over, headers: { ...under.headers, ...over.headers } };
+}
+
+async function storeOne(call: QueueCall, message: Message): Promise<Response | Refusal> {
+  const stored = await store(call, [message]);
+  if (isRefusal(stored)) return stored;
+  const [receipt] = stored;
+  return isRefusal(receipt) ? receipt : json(receipt, 201);
+}
+
+async function storeMany(call: QueueCall, messages: (Message | Refusal)[]): Promise<Response | Refusal> {
+  const stored = await store(
+    call,
+    messages.filter((message): message is Message => !isRefusal(message)),
+  );
+  if (isRefusal(stored)) return stored;
+  let next = 0;
+  const outcomes = messages.map((message) => (isRefusal(message) ? message : stored[next++]!));
+  const answers: (Receipt | ErrorBody)[] = outcomes.map((outcome) =>
+    isRefusal(outcome) ? errorBody(outcome) : outcome,
+  );
+  const stands = outcomes.some((outcome) => !isRefusal(outcome));
+  const [first] = outcomes;
+  return json(answers, stands || !isRefusal(first) ? 201 : errorEntry(first.kind).status);
+}
+
+/** Has the queue store messages; the answers come in their order. */
+async function store(call: QueueCall, messages: Message[]): Promise<(Receipt | Refusal)[] | Refusal> {
+  if (messages.length === 0) return [];
+  const packet = new CommandWriter();
+  const mark = packet.beginPublish();
+  for (const message of messages) writeMessage(packet.to, message);
+  packet.endPublish(mark);
+  const answer = await reach(call.queue.apply(packet.take()));
+  if (isRefusal(answer)) return answer;
+  return receipts(messages, readResults(answer));
+}
+
+function receipts(messages: Message[], { epoch, results }: QueueResults): (Receipt | Refusal)[] | Refusal {
+  const result = results[0];
+  if (result?.type === "refused") return result.refusal;
+  if (result?.type !== "published") throw new TypeError(`a publish was answered with ${result?.type}`);
+  return messages.map(({ messageId }, index) => {
+    const outcome = result.messages[index]!;
+    return isRefusal(outcome)
+      ? outcome
+      : { messageId, seq: outcome.seq, epoch, duplicate: outcome.duplicate };
+  });
+}

@@ -1,0 +1,97 @@
+// Deliveries on their way from a queue to a gateway or to an HTTP call: many in one byte array.
+import { Writer } from "../bytes/writer.ts";
+import { RecordView } from "../message/record.ts";
+
+/* u8 version (1), f64 epoch, then deliveries until the end, each:
+ *
+ *   f64 ref of the consumer   f64 position   f64 lease   u16 attempt   u8 bit 0: redelivered   record (message/record.ts)
+ */
+const VERSION = 1;
+const START = 9;
+const HEADER = 27;
+
+/** Collects deliveries to one gateway. */
+export class DeliveryWriter {
+  readonly #to = new Writer(4096);
+
+  constructor(epoch: number) {
+    this.#to.u8(VERSION);
+    this.#to.f64(epoch);
+  }
+
+  /** Bytes collected so far. */
+  get size(): number {
+    return this.#to.length;
+  }
+
+  add(
+    ref: number,
+    position: number,
+    lease: number,
+    attempt: number,
+    redelivered: boolean,
+    record: Uint8Array,
+  ): void {
+    const to = this.#to;
+    to.reserve(HEADER + record.length);
+    to.f64(ref);
+    to.f64(position);
+    to.f64(lease);
+    to.u16(Math.min(attempt, 65_535));
+    to.u8(redelivered ? 1 : 0);
+    to.raw(record);
+  }
+
+  take(): Uint8Array {
+    return this.#to.take();
+  }
+}
+
+/**
+ * Walks over a packet of deliveries.
+ *
+ * @throws RangeError (constructor) on another version
+ * @example for (const d = new DeliveryView(packet); d.valid; d.next()) send(d.ref, d.message.decode());
+ */
+export class DeliveryView {
+  readonly epoch: number;
+  readonly message: RecordView;
+  readonly #view: DataView;
+  #at = START;
+
+  constructor(packet: Uint8Array) {
+    this.#view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+    if (this.#view.getUint8(0) !== VERSION) throw new RangeError("deliveries of an unknown version");
+    this.epoch = this.#view.getFloat64(1, true);
+    this.message = new RecordView(packet, START + HEADER);
+  }
+
+  get valid(): boolean {
+    return this.#at < this.#view.byteLength;
+  }
+
+  next(): void {
+    this.#at += HEADER + this.message.size;
+    this.message.at = this.#at + HEADER;
+  }
+
+  get ref(): number {
+    return this.#view.getFloat64(this.#at, true);
+  }
+
+  get position(): number {
+    return this.#view.getFloat64(this.#at + 8, true);
+  }
+
+  get lease(): number {
+    return this.#view.getFloat64(this.#at + 16, true);
+  }
+
+  get attempt(): number {
+    return this.#view.getUint16(this.#at + 24, true);
+  }
+
+  get redelivered(): boolean {
+    return (this.#view.getUint8(this.#at + 26) & 1) === 1;
+  }
+}

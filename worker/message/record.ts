@@ -1,0 +1,231 @@
+// A message as bytes: written once by the adapter that received it, stored, moved and delivered as it is.
+// Knows nothing of queues, protocols or storage.
+import { decodeText } from "../bytes/reader.ts";
+import type { Writer } from "../bytes/writer.ts";
+
+/** How the body reads: JSON text, other text, or bytes. */
+export type BodyKind = 0 | 1 | 2;
+export const JSON_BODY: BodyKind = 0;
+export const TEXT_BODY: BodyKind = 1;
+export const BYTES_BODY: BodyKind = 2;
+
+/** A message in full. Text that is absent is ""; times are ms since the epoch, 0 when absent. */
+export interface Message {
+  messageId: string;
+  /** Whether the publisher chose the messageId: only then is it held against the dedup window. */
+  publisherId: boolean;
+  group: string;
+  contentType: string;
+  replyTo: string;
+  correlationId: string;
+  /** A JSON object of strings. */
+  headers: string;
+  /** A JSON array of why this message was dead-lettered before. */
+  deaths: string;
+  bodyKind: BodyKind;
+  /** JSON or other text as a string, bytes as bytes. */
+  body: string | Uint8Array;
+  priority: number;
+  /** Given by the queue. */
+  seq: number;
+  time: number;
+  expiresAt: number;
+  dueAt: number;
+  /** Deliveries and failures so far: kept when a message in back-off moves within its queue. */
+  attempts: number;
+  failures: number;
+}
+
+/* PERSISTED and sent between objects. Grows only through a new version number. Little-endian:
+ *
+ *   0 u32 length of the record      32 f64 dueAt               50 u16 replyTo length
+ *   4 u8  version (1)               40 u16 attempts            52 u16 correlationId length
+ *   5 u8  priority                  42 u16 failures            54 u16 (unused)
+ *   6 u8  body kind                 44 u16 messageId length    56 u32 headers length
+ *   7 u8  bit 0: publisherId        46 u16 group length        60 u32 deaths length
+ *   8 f64 seq   16 f64 time         48 u16 contentType length  64 the texts in that order, then the body
+ *  24 f64 expiresAt
+ */
+const VERSION = 1;
+const HEADER = 64;
+const SEQ = 8;
+const TIME = 16;
+const EXPIRES = 24;
+const DUE = 32;
+const ATTEMPTS = 40;
+const FAILURES = 42;
+
+/** Appends a message's record. */
+export function writeMessage(to: Writer, message: Message): void {
+  const start = to.length;
+  to.reserve(HEADER + 256);
+  to.u32(0);
+  to.u8(VERSION);
+  to.u8(message.priority);
+  to.u8(message.bodyKind);
+  to.u8(message.publisherId ? 1 : 0);
+  to.f64(message.seq);
+  to.f64(message.time);
+  to.f64(message.expiresAt);
+  to.f64(message.dueAt);
+  to.u16(message.attempts);
+  to.u16(message.failures);
+  to.length = start + HEADER;
+  to.patchU16(start + 44, to.text(message.messageId));
+  to.patchU16(start + 46, to.text(message.group));
+  to.patchU16(start + 48, to.text(message.contentType));
+  to.patchU16(start + 50, to.text(message.replyTo));
+  to.patchU16(start + 52, to.text(message.correlationId));
+  to.patchU32(start + 56, to.text(message.headers));
+  to.patchU32(start + 60, to.text(message.deaths));
+  if (typeof message.body === "string") to.text(message.body);
+  else to.raw(message.body);
+  to.patchU32(start, to.length - start);
+}
+
+/**
+ * Points at one record inside bytes that hold many, and reads the few fields a queue decides by without building objects.
+ *
+ * @example for (const r = new RecordView(bytes); r.valid; r.next()) total += r.size;
+ */
+export class RecordView {
+  readonly bytes: Uint8Array;
+  at: number;
+  readonly #view: DataView;
+
+  constructor(bytes: Uint8Array, at = 0) {
+    this.bytes = bytes;
+    this.at = at;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Whether a record begins here. */
+  get valid(): boolean {
+    return this.at < this.bytes.length;
+  }
+
+  /** Length of the record, bytes. */
+  get size(): number {
+    return this.#view.getUint32(this.at, true);
+  }
+
+  next(): void {
+    this.at += this.size;
+  }
+
+  get priority(): number {
+    return this.#view.getUint8(this.at + 5);
+  }
+
+  get publisherId(): boolean {
+    return (this.#view.getUint8(this.at + 7) & 1) === 1;
+  }
+
+  get seq(): number {
+    return this.#view.getFloat64(this.at + SEQ, true);
+  }
+
+  get time(): number {
+    return this.#view.getFloat64(this.at + TIME, true);
+  }
+
+  get expiresAt(): number {
+    return this.#view.getFloat64(this.at + EXPIRES, true);
+  }
+
+  get dueAt(): number {
+    return this.#view.getFloat64(this.at + DUE, true);
+  }
+
+  get attempts(): number {
+    return this.#view.getUint16(this.at + ATTEMPTS, true);
+  }
+
+  get failures(): number {
+    return this.#view.getUint16(this.at + FAILURES, true);
+  }
+
+  get messageId(): string {
+    const start = this.at + HEADER;
+    return decodeText(this.bytes, start, start + this.#view.getUint16(this.at + 44, true));
+  }
+
+  get group(): string {
+    const length = this.#view.getUint16(this.at + 46, true);
+    if (length === 0) return "";
+    const start = this.at + HEADER + this.#view.getUint16(this.at + 44, true);
+    return decodeText(this.bytes, start, start + length);
+  }
+
+  /** A view (not a copy) of the record. */
+  get record(): Uint8Array {
+    return this.bytes.subarray(this.at, this.at + this.size);
+  }
+
+  setSeq(value: number): void {
+    this.#view.setFloat64(this.at + SEQ, value, true);
+  }
+
+  setTime(value: number): void {
+    this.#view.setFloat64(this.at + TIME, value, true);
+  }
+
+  setExpiresAt(value: number): void {
+    this.#view.setFloat64(this.at + EXPIRES, value, true);
+  }
+
+  setDueAt(value: number): void {
+    this.#view.setFloat64(this.at + DUE, value, true);
+  }
+
+  setCounts(attempts: number, failures: number): void {
+    this.#view.setUint16(this.at + ATTEMPTS, Math.min(attempts, 65_535), true);
+    this.#view.setUint16(this.at + FAILURES, Math.min(failures, 65_535), true);
+  }
+
+  /** Reads the message in full. */
+  decode(): Message {
+    const view = this.#view;
+    const at = this.at;
+    const lengths = [44, 46, 48, 50, 52].map((field) => view.getUint16(at + field, true));
+    lengths.push(view.getUint32(at + 56, true), view.getUint32(at + 60, true));
+    const end = at + this.size;
+    const bodyKind = view.getUint8(at + 6) as BodyKind;
+    const texts = lengths.reduce((sum, length) => sum + length, 0);
+    const bodyStart = at + HEADER + texts;
+    const part = textParts(this.bytes, at + HEADER, bodyKind === BYTES_BODY ? bodyStart : end, lengths);
+    return {
+      messageId: part[0]!,
+      publisherId: this.publisherId,
+      group: part[1]!,
+      contentType: part[2]!,
+      replyTo: part[3]!,
+      correlationId: part[4]!,
+      headers: part[5]!,
+      deaths: part[6]!,
+      bodyKind,
+      body: bodyKind === BYTES_BODY ? this.bytes.slice(bodyStart, end) : part[7]!,
+      priority: this.priority,
+      seq: this.seq,
+      time: this.time,
+      expiresAt: this.expiresAt,
+      dueAt: this.dueAt,
+      attempts: this.attempts,
+      failures: this.failures,
+    };
+  }
+}
+
+/** Cuts text into parts of the given byte lengths and what is left after them. */
+function textParts(bytes: Uint8Array, start: number, end: number, lengths: number[]): string[] {
+  const whole = decodeText(bytes, start, end);
+  // One call into the decoder serves all parts when every character is one byte, as in most messages.
+  const ascii = whole.length === end - start;
+  const parts: string[] = [];
+  let at = 0;
+  for (const length of [...lengths, end - start - lengths.reduce((sum, l) => sum + l, 0)]) {
+    parts.push(ascii ? whole.slice(at, at + length) : decodeText(bytes, start + at, start + at + length));
+    at += length;
+  }
+  return parts;
+}

@@ -1,0 +1,102 @@
+// The frames that clients send, as descriptions of their fields. What they mean is protocol.ts and requests.ts.
+import {
+  DEFAULT_CREDIT,
+  MAX_BATCH,
+  MAX_CLIENT_ID_CHARS,
+  MAX_CREDIT,
+  MAX_DELAY_MS,
+  MAX_LEASE_MS,
+  MAX_NAME_BYTES,
+  MAX_REASON_CHARS,
+  MAX_SESSION_EXPIRY_SECONDS,
+  MIN_LEASE_MS,
+} from "../../limits.ts";
+import { PUBLISH_FIELDS } from "../../message/fields.ts";
+import { type Infer, type ObjectSpec, object } from "../../schema.ts";
+
+const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
+const id = { type: "integer", minimum: 1, maximum: MAX_INTEGER } as const;
+const sub = { type: "integer", minimum: 0, maximum: MAX_INTEGER } as const;
+const to = { type: "string", minLength: 1, maxLength: MAX_NAME_BYTES + 6 } as const;
+const token = { type: "string", minLength: 1, maxLength: 16_384 } as const;
+const handle = { type: "string", minLength: 1, maxLength: 64 } as const;
+const handles = { type: "array", items: handle, maxItems: MAX_BATCH } as const;
+const reason = { type: "string", maxLength: MAX_REASON_CHARS } as const;
+const delayMs = { type: "integer", minimum: 0, maximum: MAX_DELAY_MS } as const;
+const leaseMs = { type: "integer", minimum: MIN_LEASE_MS, maximum: MAX_LEASE_MS } as const;
+const failed = object({ delivery: handle, reason, delayMs }, ["delivery"]);
+const given = object({ delivery: handle, reason }, ["delivery"]);
+
+export const HELLO = object(
+  {
+    id,
+    token,
+    client: { type: "string", minLength: 1, maxLength: MAX_CLIENT_ID_CHARS },
+    session: object(
+      { expirySeconds: { type: "integer", minimum: 0, maximum: MAX_SESSION_EXPIRY_SECONDS } },
+      [],
+    ),
+    resume: { type: "array", items: object({ sub, to }, ["sub", "to"]), maxItems: MAX_BATCH },
+    will: object(PUBLISH_FIELDS.fields, []),
+  },
+  ["id"],
+);
+export const AUTH = object({ id, token }, ["id", "token"]);
+export const PUBLISH = object({ ...PUBLISH_FIELDS.fields, id, to }, ["to"]);
+export const SUBSCRIBE = object(
+  {
+    id,
+    sub,
+    to,
+    credit: { type: "integer", minimum: 0, maximum: MAX_CREDIT },
+    leaseMs,
+    durable: { type: "string", minLength: 1, maxLength: MAX_CLIENT_ID_CHARS },
+    filter: { type: "any" },
+    from: { type: "any" },
+  },
+  ["id", "sub", "to"],
+);
+export const CREDIT = object({ id, sub, add: { type: "integer", minimum: 1, maximum: MAX_CREDIT } }, [
+  "sub",
+  "add",
+]);
+export const UNSUBSCRIBE = object({ id, sub }, ["id", "sub"]);
+export const SETTLE = object(
+  {
+    id,
+    sub,
+    ack: handles,
+    release: handles,
+    fail: { type: "array", items: failed, maxItems: MAX_BATCH },
+    dead: { type: "array", items: given, maxItems: MAX_BATCH },
+  },
+  ["sub"],
+);
+export const EXTEND = object({ id, sub, deliveries: handles, leaseMs }, ["sub", "deliveries", "leaseMs"]);
+export const BYE = object({ id }, []);
+
+/** The credit of a subscription that names none. */
+export const SUBSCRIBE_CREDIT = DEFAULT_CREDIT;
+
+/** Frames by their `op`. */
+export const FRAMES: ReadonlyMap<string, ObjectSpec> = new Map<string, ObjectSpec>([
+  ["hello", HELLO],
+  ["auth", AUTH],
+  ["publish", PUBLISH],
+  ["subscribe", SUBSCRIBE],
+  ["credit", CREDIT],
+  ["unsubscribe", UNSUBSCRIBE],
+  ["settle", SETTLE],
+  ["extend", EXTEND],
+  ["bye", BYE],
+]);
+
+export type HelloFrame = Infer<typeof HELLO>;
+export type AuthFrame = Infer<typeof AUTH>;
+export type PublishFrame = Infer<typeof PUBLISH>;
+export type SubscribeFrame = Infer<typeof SUBSCRIBE>;
+export type CreditFrame = Infer<typeof CREDIT>;
+export type UnsubscribeFrame = Infer<typeof UNSUBSCRIBE>;
+export type SettleFrame = Infer<typeof SETTLE>;
+export type ExtendFrame = Infer<typeof EXTEND>;
+export type ByeFrame = Infer<typeof BYE>;

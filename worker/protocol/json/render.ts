@@ -1,0 +1,33 @@
+// The frames that the broker sends, as text. The frequent ones are built by hand: this runs once for every delivery and confirm.
+import { errorBody, type Refusal } from "../../errors.ts";
+import type { DeliveryView } from "../../link/deliveries.ts";
+import { formatHandle } from "../../link/handle.ts";
+import type { Published } from "../../link/results.ts";
+import { messageFields, quote } from "../../message/json.ts";
+
+/** The answer to a request that failed; without an id, a push. */
+export function errorFrame(id: number | undefined, refusal: Refusal): string {
+  return JSON.stringify({ op: "error", ...(id === undefined ? {} : { id }), ...errorBody(refusal) });
+}
+
+/** The answer to a request that has no frequent form. */
+export function okFrame(id: number, fields: Record<string, unknown>): string {
+  return JSON.stringify({ op: "ok", id, ...fields });
+}
+
+/** The confirm of one publish. */
+export function publishedFrame(id: number, messageId: string, published: Published, epoch: number): string {
+  return `{"op":"ok","id":${id},"messageId":${quote(messageId)},"seq":${published.seq},"epoch":${epoch},"duplicate":${published.duplicate}}`;
+}
+
+/** A message from a queue; `to` is its address as a JSON string. */
+export function messageFrame(sub: number, to: string, delivery: DeliveryView): string {
+  const { epoch, position, lease, attempt, redelivered, message } = delivery;
+  const handle = formatHandle(position, lease);
+  return `{"op":"message","sub":${sub},"epoch":${epoch},"to":${to},"delivery":"${handle}","attempt":${attempt},"redelivered":${redelivered},${messageFields(message.decode())}}`;
+}
+
+/** Several frames as one: an array, which clients read in order. */
+export function joinFrames(frames: string[]): string {
+  return frames.length === 1 ? frames[0]! : `[${frames.join(",")}]`;
+}

@@ -1,0 +1,83 @@
+// Who wants messages: consumers with credit, served in turn. Which message is next is dispatch.ts.
+
+/** A subscription to the queue, or an HTTP call that waits for messages. */
+export interface Consumer {
+  /** Chosen at random by its gateway; negative for an HTTP call, which is not stored. */
+  readonly ref: number;
+  /** Name of the gateway that holds its connection. */
+  gateway: string;
+  /** Most messages it may hold unsettled. */
+  credit: number;
+  /** Its own lease time, ms; 0: the queue's. */
+  leaseMs: number;
+  /** Messages it holds. */
+  used: number;
+  /** A consumer whose connection is lost keeps what it holds but gets nothing more. */
+  paused: boolean;
+  /** Whether it stands in the line of those with credit left. */
+  inLine: boolean;
+}
+
+/** The consumers of one queue and the line in which they are served. */
+export class Consumers {
+  readonly #byRef = new Map<number, Consumer>();
+  #line: Consumer[] = [];
+  #first = 0;
+
+  get size(): number {
+    return this.#byRef.size;
+  }
+
+  get(ref: number): Consumer | undefined {
+    return this.#byRef.get(ref);
+  }
+
+  values(): IterableIterator<Consumer> {
+    return this.#byRef.values();
+  }
+
+  add(consumer: Consumer): void {
+    this.#byRef.set(consumer.ref, consumer);
+    this.lineUp(consumer);
+  }
+
+  remove(ref: number): Consumer | undefined {
+    const consumer = this.#byRef.get(ref);
+    if (consumer !== undefined) {
+      this.#byRef.delete(ref);
+      consumer.paused = true;
+    }
+    return consumer;
+  }
+
+  /** Puts a consumer at the end of the line if it can take a message and does not stand there. */
+  lineUp(consumer: Consumer): void {
+    if (consumer.inLine || !canTake(consumer)) return;
+    consumer.inLine = true;
+    this.#line.push(consumer);
+  }
+
+  /** Takes the first consumer that can take a message out of the line. Give it its message, then `lineUp` it again. */
+  next(): Consumer | undefined {
+    while (this.#first < this.#line.length) {
+      const consumer = this.#line[this.#first++]!;
+      consumer.inLine = false;
+      if (this.#first > 64 && this.#first * 2 > this.#line.length) {
+        this.#line = this.#line.slice(this.#first);
+        this.#first = 0;
+      }
+      if (canTake(consumer)) return consumer;
+    }
+    return undefined;
+  }
+
+  /** Whether somebody can take a message. */
+  get waiting(): boolean {
+    for (let at = this.#first; at < this.#line.length; at++) if (canTake(this.#line[at]!)) return true;
+    return false;
+  }
+}
+
+function canTake(consumer: Consumer): boolean {
+  return !consumer.paused && consumer.used < consumer.credit;
+}

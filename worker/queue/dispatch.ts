@@ -1,0 +1,58 @@
+// Who gets which message next: redelivered ones first, then the log in order, groups one message at a time, consumers in turn.
+import { MAX_OUTSTANDING, MAX_PARKED } from "../limits.ts";
+import { expire } from "./failures.ts";
+import type { Entry } from "./ledger.ts";
+import type { Turn } from "./turn.ts";
+
+/** Leases ready messages to consumers with credit until one of the two runs out. */
+export function dispatch(turn: Turn): void {
+  const { ledger, now } = turn;
+  if (ledger.settings.paused) return;
+  while (ledger.consumers.waiting) {
+    if (turn.full) {
+      turn.more = true;
+      return;
+    }
+    const entry = nextReady(turn);
+    if (entry === undefined) return;
+    const consumer = ledger.consumers.next()!;
+    const redelivered = entry.attempts > 0;
+    ledger.lease(entry, consumer.ref, now + (consumer.leaseMs || ledger.settings.leaseMs));
+    turn.deliver(entry, consumer.gateway, redelivered);
+    ledger.consumers.lineUp(consumer);
+  }
+}
+
+function nextReady(turn: Turn): Entry | undefined {
+  const { ledger, now } = turn;
+  const { readyHeap, entries } = ledger;
+  while (readyHeap.size > 0) {
+    const entry = entries.get(readyHeap.pop());
+    if (entry?.state !== "ready") continue;
+    if (!isOver(entry, now)) return entry;
+    expire(turn, entry);
+  }
+  while (entries.size < MAX_OUTSTANDING && ledger.parked < MAX_PARKED) {
+    const entry = takeNext(turn);
+    if (entry === undefined) return undefined;
+    if (isOver(entry, now)) expire(turn, entry);
+    else if (entry.state === "ready") return entry;
+  }
+  return undefined;
+}
+
+/** The cursor passes the next message of the log; undefined at its end. */
+export function takeNext(turn: Turn): Entry | undefined {
+  const { ledger, store } = turn;
+  if (ledger.untaken === 0) return undefined;
+  const position = store.log.next(ledger.cursor);
+  const view = position === undefined ? undefined : store.log.record(position);
+  if (position === undefined || view === undefined) {
+    throw new Error(`${ledger.untaken} messages are counted after ${ledger.cursor}, and the log has none`);
+  }
+  return ledger.take(position, view);
+}
+
+function isOver(entry: Entry, now: number): boolean {
+  return entry.expiresAt > 0 && entry.expiresAt <= now;
+}

@@ -1,0 +1,405 @@
+// The books of a queue: every message before the cursor that is not done, who holds it, and the counts. Each method is one fact;
+// it changes the books and records the fact, and replaying the recorded facts rebuilds the same books. Decides nothing.
+import { MAX_SOURCES } from "../limits.ts";
+import { type Consumer, Consumers } from "./consumers.ts";
+import type { EventWriter } from "./events.ts";
+import { Heap } from "./heap.ts";
+import { Outcomes } from "./outcomes.ts";
+import { type Segments, segmentKey } from "./segments.ts";
+import { DEFAULT_SETTINGS, type QueueSettings } from "./settings.ts";
+
+/** What a message before the cursor is doing. A parked one waits behind the head of its group. */
+export type EntryState = "ready" | "parked" | "leased" | "waiting";
+
+/** A message that the cursor has passed and that is not done. */
+export interface Entry {
+  readonly position: number;
+  readonly seq: number;
+  readonly size: number;
+  readonly time: number;
+  readonly expiresAt: number;
+  readonly group: string;
+  state: EntryState;
+  attempts: number;
+  failures: number;
+  /** Number of the current or last lease, 0 before the first. */
+  lease: number;
+  /** Who holds it while leased. */
+  ref: number;
+  /** While leased: when the lease ends. While waiting: when the back-off ends. */
+  deadline: number;
+}
+
+/** How a message came to its end. */
+export type End = "settled" | "expired" | "dead";
+
+/** Counts of messages, as in QueueStats. */
+export interface Counts {
+  accepted: number;
+  ready: number;
+  delayed: number;
+  leased: number;
+  settled: number;
+  expired: number;
+  deadLettered: number;
+  /** Bytes of what is ready, and of everything kept. */
+  readyBytes: number;
+  bytes: number;
+}
+
+/** The books. Only this file's methods change them. */
+export class Ledger {
+  epoch = 0;
+  nextSeq = 1;
+  newestLease = 0;
+  /** Everything at or after this position was never looked at. */
+  cursor = 0;
+  nextOutboxId = 1;
+  settings: QueueSettings = DEFAULT_SETTINGS;
+  readonly counts: Counts = {
+    accepted: 0,
+    ready: 0,
+    delayed: 0,
+    leased: 0,
+    settled: 0,
+    expired: 0,
+    deadLettered: 0,
+    readyBytes: 0,
+    bytes: 0,
+  };
+  /** By position, which is also their order. */
+  readonly entries = new Map<number, Entry>();
+  /** Positions of parked messages by group; a group is here while one of its messages is before the cursor. */
+  readonly groups = new Map<string, number[]>();
+  readonly consumers = new Consumers();
+  /** Positions of ready entries, smallest first; a position may be stale. */
+  readonly readyHeap = new Heap();
+  /** Times at which something happens to an entry; may be stale. */
+  readonly timers = new Heap();
+  /** Last transfer taken from each source. */
+  readonly sources = new Map<string, number>();
+  parked = 0;
+  /** Messages at or after the cursor. */
+  untaken = 0;
+  outcomes = new Outcomes();
+  readonly segments: Segments;
+  #journal: EventWriter | undefined;
+
+  constructor(segments: Segments) {
+    this.segments = segments;
+  }
+
+  /** From now on facts are recorded to this writer (undefined while old facts are replayed). */
+  record(journal: EventWriter | undefined): void {
+    this.#journal = journal;
+  }
+
+  /** The first lease gets the number after `lease`: a random start keeps handles of different queues apart. */
+  create(epoch: number, lease: number): void {
+    this.#journal?.created(epoch, lease);
+    this.epoch = epoch;
+    this.newestLease = lease;
+  }
+
+  configure(settings: QueueSettings): void {
+    this.#journal?.configured(settings);
+    this.settings = settings;
+  }
+
+  /** New messages at the end of the log, in the row of a turn. */
+  accept(turn: number, count: number, bytes: number): void {
+    this.#journal?.accepted(turn, count, bytes);
+    this.counts.accepted += count;
+    this.counts.ready += count;
+    this.counts.readyBytes += bytes;
+    this.counts.bytes += bytes;
+    this.nextSeq += count;
+    this.untaken += count;
+    this.segments.add(turn, count);
+  }
+
+  /** New messages that are not due yet. */
+  defer(count: number, bytes: number): void {
+    this.#journal?.deferred(count, bytes);
+    this.counts.accepted += count;
+    this.counts.delayed += count;
+    this.counts.bytes += bytes;
+    this.nextSeq += count;
+  }
+
+  /** Delayed messages came to the end of the log. */
+  mature(turn: number, count: number, bytes: number): void {
+    this.#journal?.matured(turn, count, bytes);
+    this.counts.delayed -= count;
+    this.counts.ready += count;
+    this.counts.readyBytes += bytes;
+    this.untaken += count;
+    this.segments.add(turn, count);
+  }
+
+  /** The cursor passes a message; behind another of its group it is parked. */
+  take(
+    position: number,
+    message: Pick<Entry, "seq" | "size" | "time" | "expiresAt" | "group" | "attempts" | "failures">,
+  ): Entry {
+    this.#journal?.taken(position, message);
+    this.cursor = position + 1;
+    this.untaken--;
+    const { seq, size, time, expiresAt, group, attempts, failures } = message;
+    const entry: Entry = {
+      position,
+      seq,
+      size,
+      time,
+      expiresAt,
+      group,
+      state: "ready",
+      attempts,
+      failures,
+      lease: 0,
+      ref: 0,
+      deadline: 0,
+    };
+    this.entries.set(position, entry);
+    if (group !== "") this.#joinGroup(entry);
+    if (expiresAt > 0) this.timers.push(expiresAt, position);
+    return entry;
+  }
+
+  /** A ready message goes to a consumer. */
+  lease(entry: Entry, ref: number, deadline: number): void {
+    this.#journal?.leased(entry.position, ref, deadline);
+    entry.state = "leased";
+    entry.lease = ++this.newestLease;
+    entry.ref = ref;
+    entry.deadline = deadline;
+    entry.attempts++;
+    this.outcomes.begin(entry.lease);
+    this.counts.ready--;
+    this.counts.leased++;
+    this.counts.readyBytes -= entry.size;
+    this.#setTimer(deadline, entry.position);
+    const consumer = this.consumers.get(ref);
+    if (consumer !== undefined) consumer.used++;
+  }
+
+  extend(entry: Entry, deadline: number): void {
+    this.#journal?.extended(entry.position, deadline);
+    entry.deadline = deadline;
+    this.#setTimer(deadline, entry.position);
+  }
+
+  /** A message comes to its end; `byHandle` when a settle of its lease did it. The next of its group may go. */
+  finish(entry: Entry, end: End, byHandle: boolean): void {
+    this.#journal?.finished(entry.position, end, byHandle);
+    this.#leave(entry, byHandle);
+    if (end === "settled") this.counts.settled++;
+    else if (end === "expired") this.counts.expired++;
+    else this.counts.deadLettered++;
+    this.counts.bytes -= entry.size;
+    this.#remove(entry);
+  }
+
+  /** A lease ends without an end for the message: ready again, or waiting until `dueAt`. */
+  giveBack(entry: Entry, failed: boolean, byHandle: boolean, dueAt: number): void {
+    this.#journal?.givenBack(entry.position, failed, byHandle, dueAt);
+    this.#leave(entry, byHandle);
+    if (failed) entry.failures++;
+    if (dueAt > 0) {
+      entry.state = "waiting";
+      entry.deadline = dueAt;
+      this.counts.delayed++;
+      this.timers.push(dueAt, entry.position);
+    } else {
+      this.#makeReady(entry);
+    }
+  }
+
+  /** A failed message without a group leaves the log and waits among the delayed ones. */
+  moveToDelayed(entry: Entry, byHandle: boolean): void {
+    this.#journal?.moved(entry.position, byHandle);
+    this.#leave(entry, byHandle);
+    this.counts.delayed++;
+    this.#remove(entry);
+  }
+
+  /** The back-off of a message in the log is over. */
+  wake(entry: Entry): void {
+    this.#journal?.woken(entry.position);
+    this.counts.delayed--;
+    this.#makeReady(entry);
+  }
+
+  attach(consumer: Pick<Consumer, "ref" | "gateway" | "credit" | "leaseMs">): void {
+    this.#journal?.attached(consumer);
+    const known = this.consumers.get(consumer.ref);
+    if (known === undefined) {
+      this.consumers.add({ ...consumer, used: this.#heldBy(consumer.ref), paused: false, inLine: false });
+      return;
+    }
+    Object.assign(known, consumer, { paused: false });
+    this.consumers.lineUp(known);
+  }
+
+  addCredit(consumer: Consumer, add: number): void {
+    this.#journal?.credited(consumer.ref, add);
+    consumer.credit += add;
+    this.consumers.lineUp(consumer);
+  }
+
+  pause(consumer: Consumer): void {
+    this.#journal?.paused(consumer.ref);
+    consumer.paused = true;
+  }
+
+  /** A consumer is gone; whoever calls this gives back what it held. */
+  detach(consumer: Consumer): void {
+    this.#journal?.detached(consumer.ref);
+    this.consumers.remove(consumer.ref);
+  }
+
+  /** Every ready message is dropped: the cursor goes to the end of the log. */
+  purge(end: number): void {
+    this.#journal?.purged(end);
+    for (const entry of [...this.entries.values()]) {
+      if (entry.state === "parked") this.parked--;
+      if (entry.state === "ready" || entry.state === "parked") {
+        this.entries.delete(entry.position);
+        this.counts.readyBytes -= entry.size;
+        this.counts.bytes -= entry.size;
+        this.counts.ready--;
+        this.counts.expired++;
+      }
+    }
+    // What is left of ready was never looked at.
+    this.counts.expired += this.counts.ready;
+    this.counts.bytes -= this.counts.readyBytes;
+    this.counts.ready = 0;
+    this.counts.readyBytes = 0;
+    this.untaken = 0;
+    this.cursor = Math.max(this.cursor, end);
+    this.rebuildGroups();
+    this.segments.reset([...this.entries.keys()].map(segmentKey));
+  }
+
+  /** A transfer of another object was taken. */
+  heardFrom(source: string, id: number): void {
+    this.#journal?.heard(source, id);
+    this.sources.delete(source);
+    this.sources.set(source, id);
+    if (this.sources.size > MAX_SOURCES) this.sources.delete(this.sources.keys().next().value!);
+  }
+
+  /** Records for another object were put into the outbox. */
+  sendTo(id: number): void {
+    this.#journal?.sent(id);
+    this.nextOutboxId = id + 1;
+  }
+
+  /** Derives the groups from the entries, whose order is the order within each group. */
+  rebuildGroups(): void {
+    this.groups.clear();
+    for (const entry of this.entries.values()) {
+      if (entry.group === "") continue;
+      const behind = this.groups.get(entry.group);
+      if (behind === undefined) this.groups.set(entry.group, []);
+      else behind.push(entry.position);
+    }
+  }
+
+  /** Rebuilds what is derived from the entries after they were loaded. */
+  rebuildDerived(): void {
+    this.rebuildGroups();
+    this.untaken = this.counts.ready;
+    for (const entry of this.entries.values()) {
+      if (entry.state === "ready" || entry.state === "parked") this.untaken--;
+      if (entry.state === "ready") this.readyHeap.push(entry.position, entry.position);
+      if (entry.state === "parked") this.parked++;
+      if (entry.deadline > 0) this.timers.push(entry.deadline, entry.position);
+      if (entry.expiresAt > 0) this.timers.push(entry.expiresAt, entry.position);
+    }
+  }
+
+  #joinGroup(entry: Entry): void {
+    const behind = this.groups.get(entry.group);
+    if (behind === undefined) {
+      this.groups.set(entry.group, []);
+      return;
+    }
+    behind.push(entry.position);
+    entry.state = "parked";
+    this.parked++;
+  }
+
+  #makeReady(entry: Entry): void {
+    entry.state = "ready";
+    entry.deadline = 0;
+    this.counts.ready++;
+    this.counts.readyBytes += entry.size;
+    this.readyHeap.push(entry.position, entry.position);
+    // Its expiry may have come up while it was out.
+    if (entry.expiresAt > 0) this.timers.push(entry.expiresAt, entry.position);
+  }
+
+  /** Takes an entry out of the count of its state. */
+  #leave(entry: Entry, byHandle: boolean): void {
+    if (entry.state === "leased") {
+      this.counts.leased--;
+      if (byHandle) this.outcomes.settle(entry.lease);
+      const consumer = this.consumers.get(entry.ref);
+      if (consumer !== undefined) {
+        consumer.used--;
+        this.consumers.lineUp(consumer);
+      }
+    } else if (entry.state === "waiting") {
+      this.counts.delayed--;
+    } else {
+      // A parked message counts as ready.
+      if (entry.state === "parked") this.parked--;
+      this.counts.ready--;
+      this.counts.readyBytes -= entry.size;
+    }
+    entry.ref = 0;
+    entry.deadline = 0;
+  }
+
+  #remove(entry: Entry): void {
+    this.entries.delete(entry.position);
+    this.segments.add(segmentKey(entry.position), -1);
+    if (entry.group === "") return;
+    const behind = this.groups.get(entry.group)!;
+    const at = entry.state === "parked" ? behind.indexOf(entry.position) : -1;
+    if (at >= 0) {
+      behind.splice(at, 1);
+      return;
+    }
+    const next = behind.shift();
+    if (next === undefined) {
+      this.groups.delete(entry.group);
+      return;
+    }
+    const head = this.entries.get(next)!;
+    head.state = "ready";
+    this.parked--;
+    this.readyHeap.push(next, next);
+  }
+
+  /** Stale timers would pile up behind a long lease: when they outnumber the entries, they are made anew. */
+  #setTimer(time: number, position: number): void {
+    if (this.timers.size > 4 * this.entries.size + 1_024) {
+      this.timers.clear();
+      for (const entry of this.entries.values()) {
+        if (entry.deadline > 0 && entry.position !== position)
+          this.timers.push(entry.deadline, entry.position);
+        if (entry.expiresAt > 0) this.timers.push(entry.expiresAt, entry.position);
+      }
+    }
+    this.timers.push(time, position);
+  }
+
+  #heldBy(ref: number): number {
+    let held = 0;
+    for (const entry of this.entries.values()) if (entry.state === "leased" && entry.ref === ref) held++;
+    return held;
+  }
+}

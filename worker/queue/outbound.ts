@@ -1,0 +1,144 @@
+// What leaves a queue for other objects: deliveries to gateways, questions whether consumers still live, dead letters to other queues.
+import { queueObjectName, splitObjectName } from "../address.ts";
+import type { Env } from "../env.ts";
+import type { GatewayRpc } from "../gateway/rpc.ts";
+import { DeliveryView } from "../link/deliveries.ts";
+import type { QueueStore } from "../log/store.ts";
+import type { Consumer } from "./consumers.ts";
+import type { TurnCommand } from "./queue.ts";
+
+const RETRY_MS = 1_000;
+const MAX_RETRY_MS = 60_000;
+/** Times a gateway is asked for its consumers before they count as gone. */
+const PROBES = 6;
+
+/** The calls of one queue to its neighbours; what they answer comes back as commands. */
+export class Outbound {
+  readonly #env: Env;
+  readonly #objectName: string;
+  readonly #submit: (commands: TurnCommand[]) => Promise<unknown>;
+  readonly #gateways = new Map<string, GatewayRpc>();
+  #sending = false;
+  /** The outbox id up to which rows were seen to exist. */
+  #sentUpTo = 0;
+  #retryMs = RETRY_MS;
+  /** When the outbox is tried again after a failure, ms since the epoch. */
+  retryAt = Number.POSITIVE_INFINITY;
+
+  constructor(env: Env, objectName: string, submit: (commands: TurnCommand[]) => Promise<unknown>) {
+    this.#env = env;
+    this.#objectName = objectName;
+    this.#submit = submit;
+  }
+
+  /** Sends deliveries. Calls on one stub arrive in the order they were made, so the next packet need not wait for this one. */
+  deliver(gateway: string, packet: Uint8Array): void {
+    this.#gateway(gateway)
+      .deliver(this.#objectName, packet)
+      .then(
+        (gone) => this.#detach(gone),
+        () => this.#recover(gateway, refsOf(packet)),
+      );
+  }
+
+  /** Asks the gateways of these consumers which are gone, and takes those away. */
+  probe(consumers: Consumer[]): void {
+    for (const [gateway, refs] of byGateway(consumers)) this.#probe(gateway, refs, false);
+  }
+
+  /** Tells the gateways of these consumers that the queue is no more. */
+  tellDeleted(consumers: Consumer[]): void {
+    for (const [gateway, refs] of byGateway(consumers)) {
+      this.#gateway(gateway)
+        .queueDeleted(this.#objectName, refs)
+        .catch(() => this.#gateways.delete(gateway));
+    }
+  }
+
+  /** Sends what is in the outbox, one row after the other, until it is empty or a call fails. `next` is the next id to be given. */
+  send(store: QueueStore, next = Number.POSITIVE_INFINITY): void {
+    if (this.#sending || next <= this.#sentUpTo) return;
+    this.#sending = true;
+    this.retryAt = Number.POSITIVE_INFINITY;
+    this.#sendAll(store).then(
+      () => {
+        this.#sending = false;
+        this.#retryMs = RETRY_MS;
+      },
+      () => {
+        this.#sending = false;
+        this.retryAt = Date.now() + this.#retryMs;
+        this.#retryMs = Math.min(this.#retryMs * 2, MAX_RETRY_MS);
+        // An empty turn arms the alarm for the retry.
+        this.#submit([]);
+      },
+    );
+  }
+
+  async #sendAll(store: QueueStore): Promise<void> {
+    for (let row = store.nextOutbox(); row !== undefined; row = store.nextOutbox()) {
+      const { namespace } = splitObjectName(this.#objectName);
+      const target = this.#env.QUEUE.getByName(queueObjectName(namespace, row.target));
+      const refusal = await target.transfer(this.#objectName, row.id, row.data);
+      if (refusal !== undefined) throw new Error(refusal.message);
+      await this.#submit([{ type: "confirmed", outboxId: row.id }]);
+      this.#sentUpTo = row.id + 1;
+    }
+  }
+
+  /** A call to a gateway failed: its consumers get nothing more until it answers which of them live. */
+  #recover(gateway: string, refs: number[]): void {
+    this.#gateways.delete(gateway);
+    this.#submit([{ type: "pause", refs }]).catch(() => undefined);
+    this.#probe(gateway, refs, true);
+  }
+
+  async #probe(gateway: string, refs: number[], resume: boolean): Promise<void> {
+    for (let attempt = 0; attempt < PROBES; attempt++) {
+      try {
+        const gone = await this.#gateway(gateway).probe(this.#objectName, refs);
+        this.#detach(gone);
+        if (resume) this.#resume(refs.filter((ref) => !gone.includes(ref)));
+        return;
+      } catch {
+        this.#gateways.delete(gateway);
+        await new Promise((retry) => setTimeout(retry, RETRY_MS * 2 ** attempt));
+      }
+    }
+    this.#detach(refs);
+  }
+
+  #resume(refs: number[]): void {
+    if (refs.length > 0) this.#submit([{ type: "resume", refs }]).catch(() => undefined);
+  }
+
+  #detach(refs: number[]): void {
+    if (refs.length > 0) this.#submit([{ type: "detach", refs }]).catch(() => undefined);
+  }
+
+  #gateway(name: string): GatewayRpc {
+    let stub = this.#gateways.get(name);
+    if (stub === undefined) {
+      stub = this.#env.GATEWAY.getByName(name);
+      this.#gateways.set(name, stub);
+    }
+    return stub;
+  }
+}
+
+function byGateway(consumers: Consumer[]): Map<string, number[]> {
+  const refs = new Map<string, number[]>();
+  for (const { gateway, ref } of consumers) {
+    if (gateway === "") continue;
+    const known = refs.get(gateway);
+    if (known === undefined) refs.set(gateway, [ref]);
+    else known.push(ref);
+  }
+  return refs;
+}
+
+function refsOf(packet: Uint8Array): number[] {
+  const refs = new Set<number>();
+  for (const delivery = new DeliveryView(packet); delivery.valid; delivery.next()) refs.add(delivery.ref);
+  return [...refs];
+}

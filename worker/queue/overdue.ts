@@ -1,0 +1,58 @@
+// What time does to a queue: leases run out, back-offs and delays end, messages expire.
+import { RecordView } from "../message/record.ts";
+import { expire, fail } from "./failures.ts";
+import type { Entry, Ledger } from "./ledger.ts";
+import { expireHead } from "./publish.ts";
+import type { Turn } from "./turn.ts";
+
+/** Bytes of delayed messages that one turn brings to the log; the rest follows in the next. */
+const MAX_MATURE_BYTES = 4_000_000;
+
+/** Does everything that is due by now. */
+export function runOverdue(turn: Turn): void {
+  const { ledger, now } = turn;
+  while (ledger.timers.key <= now) {
+    const entry = ledger.entries.get(ledger.timers.pop());
+    if (entry !== undefined) runEntry(turn, entry);
+  }
+  mature(turn);
+  expireHead(turn);
+}
+
+/** When the next entry needs attention, Infinity when none does. Drops timers that no longer hold. */
+export function nextTimer(ledger: Ledger): number {
+  const { timers, entries } = ledger;
+  for (;;) {
+    const entry = entries.get(timers.value);
+    const holds = entry !== undefined && (entry.deadline === timers.key || expiryOf(entry) === timers.key);
+    if (holds || timers.size === 0) return timers.key;
+    timers.pop();
+  }
+}
+
+function runEntry(turn: Turn, entry: Entry): void {
+  const { ledger, now } = turn;
+  if (entry.state === "leased") {
+    if (entry.deadline <= now) fail(turn, entry, "lease expired", undefined, false);
+  } else if (expiryOf(entry) <= now) {
+    expire(turn, entry);
+  } else if (entry.state === "waiting" && entry.deadline <= now) {
+    ledger.wake(entry);
+  }
+}
+
+/** A message that is out may still be finished after its time to live; it expires when it comes back. */
+function expiryOf(entry: Entry): number {
+  return entry.expiresAt > 0 && entry.state !== "leased" ? entry.expiresAt : Number.POSITIVE_INFINITY;
+}
+
+function mature(turn: Turn): void {
+  let bytes = 0;
+  while (bytes < MAX_MATURE_BYTES) {
+    const due = turn.store.takeDelayed(turn.now);
+    if (due === undefined) break;
+    for (const view = new RecordView(due.records); view.valid; view.next()) turn.mature(view.record);
+    bytes += due.records.length;
+  }
+  turn.seal();
+}

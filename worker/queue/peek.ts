@@ -1,0 +1,78 @@
+// Looks at a queue without changing anything: messages by state, and the counts.
+import { Writer } from "../bytes/writer.ts";
+import { RecordView } from "../message/record.ts";
+import type { EntryState } from "./ledger.ts";
+import type { Queue } from "./queue.ts";
+import type { PeekState, QueueDescription } from "./rpc.ts";
+import { deadLetterQueue } from "./settings.ts";
+
+/** Bytes that one peek returns at most. */
+const MAX_PEEK_BYTES = 8_000_000;
+
+const STATES: Record<PeekState, readonly EntryState[]> = {
+  ready: ["ready", "parked"],
+  delayed: ["waiting"],
+  leased: ["leased"],
+};
+
+/** Copies up to `limit` records that are in a state: oldest first, delayed ones as they will be due after those in back-off. */
+export function peek(queue: Queue, state: PeekState, limit: number, now: number): Uint8Array {
+  const found = new Writer();
+  let left = limit;
+  for (const view of records(queue, state)) {
+    if (left <= 0 || found.length + view.size > MAX_PEEK_BYTES) break;
+    if (view.expiresAt > 0 && view.expiresAt <= now && state !== "leased") continue;
+    found.raw(view.record);
+    left--;
+  }
+  return found.take();
+}
+
+function* records(queue: Queue, state: PeekState): Generator<RecordView> {
+  const { ledger, store } = queue;
+  for (const entry of ledger.entries.values()) {
+    if (!STATES[state].includes(entry.state)) continue;
+    // The record keeps the counts of its last move; the books know the latest.
+    const copy = new RecordView(store.log.record(entry.position)!.record.slice());
+    copy.setCounts(entry.attempts, entry.failures);
+    yield copy;
+  }
+  if (state === "ready") {
+    for (let left = ledger.untaken, at = ledger.cursor; left > 0; left--, at++) {
+      at = store.log.next(at)!;
+      yield store.log.record(at)!;
+    }
+  }
+  if (state === "delayed") {
+    for (const rows of store.delayed()) {
+      for (const view = new RecordView(rows); view.valid; view.next()) yield view;
+    }
+  }
+}
+
+/** The queue's settings and counts. */
+export function describe(queue: Queue, now: number): QueueDescription {
+  const { ledger, store, name } = queue;
+  const { readyBytes: _, ...counts } = ledger.counts;
+  return {
+    name,
+    epoch: ledger.epoch,
+    settings: { ...ledger.settings, deadLetterTo: deadLetterQueue(name, ledger.settings) },
+    stats: {
+      ...counts,
+      oldestReadyMs: Math.max(0, now - oldestReady(queue, now)),
+      consumers: ledger.consumers.size,
+      rowsWritten: store.rowsWritten,
+    },
+  };
+}
+
+function oldestReady(queue: Queue, now: number): number {
+  const { ledger, store } = queue;
+  let oldest = now;
+  for (const entry of ledger.entries.values()) {
+    if (entry.state === "ready" || entry.state === "parked") oldest = Math.min(oldest, entry.time);
+  }
+  if (ledger.untaken === 0) return oldest;
+  return Math.min(oldest, store.log.record(store.log.next(ledger.cursor)!)!.time);
+}

@@ -1,0 +1,118 @@
+// What happens when messages arrive: duplicates are recognised, limits are kept, delays set aside, the rest goes to the log.
+import { type Refusal, refuse } from "../errors.ts";
+import type { Published } from "../link/results.ts";
+import { RecordView } from "../message/record.ts";
+import { dispatch, takeNext } from "./dispatch.ts";
+import { deadLetter, expire } from "./failures.ts";
+import type { Entry } from "./ledger.ts";
+import type { Turn } from "./turn.ts";
+
+/** Stores the records of a packet; one outcome for each, in their order. Writes seq and times into the records. */
+export function publish(turn: Turn, records: Uint8Array): (Published | Refusal)[] {
+  const outcomes: (Published | Refusal)[] = [];
+  for (const view = new RecordView(records); view.valid; view.next()) outcomes.push(publishOne(turn, view));
+  return outcomes;
+}
+
+function publishOne(turn: Turn, view: RecordView): Published | Refusal {
+  const { ledger, now } = turn;
+  const { dedupWindowMs } = ledger.settings;
+  const messageId = view.publisherId && dedupWindowMs > 0 ? view.messageId : undefined;
+  if (messageId !== undefined) {
+    const seq = turn.dedup.find(messageId, now, dedupWindowMs);
+    if (seq !== undefined) return { seq, duplicate: true };
+  }
+  const later = view.dueAt > now;
+  if (!later) {
+    const refusal = makeRoom(turn, view.size);
+    if (refusal !== undefined) return refusal;
+  }
+  const seq = store(turn, view, messageId);
+  return { seq, duplicate: false };
+}
+
+function store(turn: Turn, view: RecordView, messageId: string | undefined): number {
+  const seq = turn.nextSeq++;
+  const { ttlMs } = turn.ledger.settings;
+  view.setSeq(seq);
+  if (ttlMs !== null) {
+    const latest = turn.now + ttlMs;
+    if (view.expiresAt === 0 || view.expiresAt > latest) view.setExpiresAt(latest);
+  }
+  if (view.dueAt > turn.now) {
+    turn.delay(view.dueAt, view.record);
+    turn.ledger.defer(1, view.size);
+    if (messageId !== undefined) turn.rememberId(seq, messageId);
+  } else {
+    turn.accept(view.record, seq, messageId);
+  }
+  return seq;
+}
+
+/**
+ * Takes another queue's messages, unless this transfer was taken before. They are beyond this queue's limits and dedup
+ * window: a dead letter that found no room would be lost.
+ */
+export function takeTransfer(turn: Turn, source: string, id: number, records: Uint8Array): void {
+  const { ledger } = turn;
+  if (id <= (ledger.sources.get(source) ?? 0)) return;
+  ledger.heardFrom(source, id);
+  // The caller's bytes are its own: seq and times are written into a copy.
+  for (const view = new RecordView(records.slice()); view.valid; view.next()) {
+    view.setTime(turn.now);
+    store(turn, view, undefined);
+  }
+}
+
+/** Keeps the queue within its limits before a message of `bytes` is stored; the refusal, when that cannot be. */
+function makeRoom(turn: Turn, bytes: number): Refusal | undefined {
+  const { maxMessages, maxBytes, overflow } = turn.ledger.settings;
+  if (maxMessages === null && maxBytes === null) return undefined;
+  if (maxBytes !== null && bytes > maxBytes) {
+    return refuse("message-too-large", `the message has ${bytes} bytes, the queue holds at most ${maxBytes}`);
+  }
+  if (fits(turn, bytes)) return undefined;
+  // Messages that consumers wait for are not in the way.
+  turn.seal();
+  dispatch(turn);
+  while (!fits(turn, bytes)) {
+    const oldest = overflow === "reject" ? undefined : oldestReady(turn);
+    if (oldest === undefined) {
+      const limit = maxMessages !== null ? `${maxMessages} messages` : `${maxBytes} bytes`;
+      return refuse(
+        "queue-full",
+        `the queue holds ${turn.ledger.counts.ready} ready messages, at most ${limit}`,
+      );
+    }
+    if (overflow === "dead-letter") deadLetter(turn, oldest, "overflow", "", false);
+    else turn.ledger.finish(oldest, "expired", false);
+  }
+  return undefined;
+}
+
+function fits(turn: Turn, bytes: number): boolean {
+  const { counts, settings } = turn.ledger;
+  const { count, bytes: unsealedBytes } = turn.unsealed;
+  if (settings.maxMessages !== null && counts.ready + count + 1 > settings.maxMessages) return false;
+  return settings.maxBytes === null || counts.readyBytes + unsealedBytes + bytes <= settings.maxBytes;
+}
+
+function oldestReady(turn: Turn): Entry | undefined {
+  for (const entry of turn.ledger.entries.values()) {
+    if (entry.state === "ready" || entry.state === "parked") return entry;
+  }
+  return takeNext(turn);
+}
+
+/** Ends the ready messages at the head of the log whose time to live is over. */
+export function expireHead(turn: Turn): void {
+  while (headExpiry(turn) <= turn.now) expire(turn, takeNext(turn)!);
+}
+
+/** When the message at the cursor expires, Infinity when there is none or it never does. */
+export function headExpiry(turn: Pick<Turn, "ledger" | "store">): number {
+  const { ledger, store } = turn;
+  if (ledger.untaken === 0) return Number.POSITIVE_INFINITY;
+  const expiresAt = store.log.record(store.log.next(ledger.cursor)!)!.expiresAt;
+  return expiresAt > 0 ? expiresAt : Number.POSITIVE_INFINITY;
+}

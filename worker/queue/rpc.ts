@@ -1,0 +1,52 @@
+// What a queue offers to the rest of the broker. The Queue object implements it; callers know nothing else of it.
+import type { Refusal } from "../errors.ts";
+import type { QueueSettings, QueueSettingsPatch } from "./settings.ts";
+
+/** Counts of one queue. accepted = ready + delayed + leased + settled + expired + deadLettered, always. */
+export interface QueueStats {
+  ready: number;
+  delayed: number;
+  leased: number;
+  deadLettered: number;
+  accepted: number;
+  settled: number;
+  expired: number;
+  /** Bytes of the messages that are ready, delayed or leased. */
+  bytes: number;
+  /** Age of the oldest ready message, 0 when none is ready. */
+  oldestReadyMs: number;
+  consumers: number;
+  /** Rows this queue's object wrote since it last woke or was created: the platform's bill. */
+  rowsWritten: number;
+}
+
+/** A queue as `GET /v1/queues/{name}` shows it. */
+export interface QueueDescription {
+  name: string;
+  epoch: number;
+  settings: Omit<QueueSettings, "deadLetterTo"> & { deadLetterTo: string | null };
+  stats: QueueStats;
+}
+
+/** States that a peek can look at. */
+export type PeekState = "ready" | "delayed" | "leased";
+
+/** Calls on a queue's object. Refusals are values; a rejected promise means that the object could not be reached. */
+export interface QueueRpc {
+  /** Applies a packet of commands (link/commands.ts), answers with results (link/results.ts) once they are durable. */
+  apply(commands: Uint8Array): Promise<Uint8Array>;
+  /** Leases up to `max` messages, waiting up to `waitMs` for the first; answers with deliveries (link/deliveries.ts). */
+  receive(max: number, waitMs: number, leaseMs: number | undefined): Promise<Uint8Array | Refusal>;
+  /** Creates the queue or changes its settings. */
+  declare(patch: QueueSettingsPatch): Promise<(QueueDescription & { created: boolean }) | Refusal>;
+  describe(): Promise<QueueDescription | Refusal>;
+  /** Deletes the queue with all it holds. */
+  remove(): Promise<Refusal | undefined>;
+  /** Drops every ready message. */
+  purge(): Promise<{ purged: number } | Refusal>;
+  setPaused(paused: boolean): Promise<QueueDescription | Refusal>;
+  /** Up to `limit` records (message/record.ts) in a state, without changing anything. */
+  peek(state: PeekState, limit: number): Promise<Uint8Array | Refusal>;
+  /** Takes messages from another queue exactly once: `id` rises with every transfer of one source. */
+  transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined>;
+}

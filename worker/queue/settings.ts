@@ -1,0 +1,99 @@
+// A queue's settings: what may be set, within which limits, and what holds when nothing is.
+import {
+  DEFAULT_DEDUP_WINDOW_MS,
+  DEFAULT_LEASE_MS,
+  DEFAULT_MAX_FAILURES,
+  MAX_DELAY_MS,
+  MAX_LEASE_MS,
+  MAX_NAME_BYTES,
+  MIN_LEASE_MS,
+} from "../limits.ts";
+import { type Infer, object } from "../schema.ts";
+
+const MAX_COUNT = Number.MAX_SAFE_INTEGER;
+
+/** What `PUT /v1/queues/{name}` takes; absent fields keep their value. */
+export const QUEUE_SETTINGS = object(
+  {
+    leaseMs: { type: "integer", minimum: MIN_LEASE_MS, maximum: MAX_LEASE_MS },
+    maxFailures: { type: "integer", minimum: 1, maximum: 10_000 },
+    backoff: object(
+      {
+        kind: { type: "enum", values: ["fixed", "linear", "exponential"] },
+        baseMs: { type: "integer", minimum: 0, maximum: MAX_DELAY_MS },
+        maxMs: { type: "integer", minimum: 0, maximum: MAX_DELAY_MS },
+        jitter: { type: "number", minimum: 0, maximum: 1 },
+      },
+      [],
+    ),
+    deadLetterTo: { type: "string", minLength: 1, maxLength: MAX_NAME_BYTES, nullable: true },
+    ttlMs: { type: "integer", minimum: 1, maximum: MAX_DELAY_MS, nullable: true },
+    maxMessages: { type: "integer", minimum: 1, maximum: MAX_COUNT, nullable: true },
+    maxBytes: { type: "integer", minimum: 1, maximum: MAX_COUNT, nullable: true },
+    overflow: { type: "enum", values: ["reject", "drop-oldest", "dead-letter"] },
+    dedupWindowMs: { type: "integer", minimum: 0, maximum: 7 * 86_400_000 },
+  },
+  [],
+);
+
+/** The settings a caller gives: any of them. */
+export type QueueSettingsPatch = Infer<typeof QUEUE_SETTINGS>;
+
+/** How long a failed message waits: base, base × n or base × 2^(n-1), at most maxMs, less up to `jitter` of it at random. */
+export interface Backoff {
+  kind: "fixed" | "linear" | "exponential";
+  baseMs: number;
+  maxMs: number;
+  jitter: number;
+}
+
+/** The settings in force. */
+export interface QueueSettings {
+  leaseMs: number;
+  maxFailures: number;
+  backoff: Backoff;
+  /** A queue's name; undefined: the default (`NAME.dead`); null: dead letters are discarded. */
+  deadLetterTo: string | null | undefined;
+  ttlMs: number | null;
+  maxMessages: number | null;
+  maxBytes: number | null;
+  overflow: "reject" | "drop-oldest" | "dead-letter";
+  dedupWindowMs: number;
+  paused: boolean;
+}
+
+/** What holds for a queue of which nothing was said. */
+export const DEFAULT_SETTINGS: QueueSettings = {
+  leaseMs: DEFAULT_LEASE_MS,
+  maxFailures: DEFAULT_MAX_FAILURES,
+  backoff: { kind: "fixed", baseMs: 0, maxMs: 3_600_000, jitter: 0 },
+  deadLetterTo: undefined,
+  ttlMs: null,
+  maxMessages: null,
+  maxBytes: null,
+  overflow: "reject",
+  dedupWindowMs: DEFAULT_DEDUP_WINDOW_MS,
+  paused: false,
+};
+
+const DEAD_LETTER_ENDING = ".dead";
+
+/** Whether a queue holds dead letters by its name: it then has no dead-letter queue of its own by default. */
+export function holdsDeadLetters(queue: string): boolean {
+  return queue.endsWith(DEAD_LETTER_ENDING);
+}
+
+/** The queue that takes this queue's dead letters, or null when they are discarded. */
+export function deadLetterQueue(queue: string, settings: QueueSettings): string | null {
+  if (settings.deadLetterTo !== undefined) return settings.deadLetterTo;
+  return holdsDeadLetters(queue) ? null : `${queue}${DEAD_LETTER_ENDING}`;
+}
+
+/** The settings after a change. */
+export function applySettings(settings: QueueSettings, patch: QueueSettingsPatch): QueueSettings {
+  const { backoff, ...rest } = patch;
+  const given = Object.fromEntries(
+    Object.entries(rest).filter(([name, value]) => value !== undefined && name in QUEUE_SETTINGS.fields),
+  );
+  return { ...settings, ...given, backoff: { ...settings.backoff, ...backoff } };
+}

@@ -1,0 +1,109 @@
+// What consumers say of their deliveries, and consumers coming and going.
+import { type Refusal, refuse } from "../errors.ts";
+import { MAX_CONSUMERS } from "../limits.ts";
+import type { ConsumerSpec, Settlement } from "../link/commands.ts";
+import type { Handle } from "../link/handle.ts";
+import type { Consumer } from "./consumers.ts";
+import { deadLetter, fail } from "./failures.ts";
+import type { Entry } from "./ledger.ts";
+import type { Turn } from "./turn.ts";
+
+/**
+ * Settles one delivery.
+ *
+ * @returns whether it is settled, now or already by this very handle; false when the lease was lost, and nothing changed
+ */
+export function settle(turn: Turn, settlement: Settlement): boolean {
+  const { ledger } = turn;
+  const entry = leasedBy(turn, settlement);
+  if (entry === undefined) return ledger.outcomes.settled(settlement.lease, ledger.newestLease);
+  switch (settlement.outcome) {
+    case "ack":
+      ledger.finish(entry, "settled", true);
+      break;
+    case "release":
+      ledger.giveBack(entry, false, true, 0);
+      break;
+    case "fail":
+      fail(turn, entry, settlement.reason, settlement.delayMs, true);
+      break;
+    case "dead":
+      deadLetter(turn, entry, "rejected", settlement.reason, true);
+      break;
+  }
+  return true;
+}
+
+/** Lets a lease run `leaseMs` from now; false when it was lost. */
+export function extend(turn: Turn, handle: Handle, leaseMs: number): boolean {
+  const entry = leasedBy(turn, handle);
+  if (entry === undefined) return false;
+  turn.ledger.extend(entry, turn.now + leaseMs);
+  return true;
+}
+
+/** Adds a consumer, or changes one that is known; `resend` delivers again what it holds, under the same handles. */
+export function attach(turn: Turn, spec: ConsumerSpec): Refusal | undefined {
+  const { ledger } = turn;
+  const known = ledger.consumers.get(spec.ref);
+  if (known === undefined && ledger.consumers.size >= MAX_CONSUMERS) {
+    return refuse("too-many", `the queue has ${MAX_CONSUMERS} consumers, which is its limit`, 10_000);
+  }
+  const { ref, gateway, credit, leaseMs = 0 } = spec;
+  ledger.attach({ ref, gateway, credit, leaseMs });
+  if (spec.resend) for (const entry of heldBy(turn, ref)) turn.deliver(entry, gateway, true);
+  return undefined;
+}
+
+/** Takes consumers away; what they hold is ready again at once. */
+export function detach(turn: Turn, refs: number[]): void {
+  for (const ref of refs) {
+    const consumer = turn.ledger.consumers.get(ref);
+    if (consumer === undefined) continue;
+    turn.ledger.detach(consumer);
+    for (const entry of heldBy(turn, ref)) turn.ledger.giveBack(entry, false, false, 0);
+  }
+}
+
+/** Stops deliveries to consumers whose connection is lost; they keep what they hold. */
+export function pause(turn: Turn, refs: number[]): void {
+  for (const ref of refs) {
+    const consumer = turn.ledger.consumers.get(ref);
+    if (consumer !== undefined && !consumer.paused) turn.ledger.pause(consumer);
+  }
+}
+
+/** Goes on with paused consumers whose connection turned out to live, and sends them again what they hold. */
+export function resume(turn: Turn, refs: number[]): void {
+  for (const ref of refs) {
+    const consumer = turn.ledger.consumers.get(ref);
+    if (consumer?.paused) attach(turn, { ...consumer, resend: true });
+  }
+}
+
+/** An HTTP call that takes up to `max` messages: a consumer for as long as it waits, which nothing needs to remember. */
+export function receive(turn: Turn, ref: number, max: number, leaseMs: number | undefined): void {
+  const consumer: Consumer = {
+    ref,
+    gateway: "",
+    credit: max,
+    leaseMs: leaseMs ?? 0,
+    used: 0,
+    paused: false,
+    inLine: false,
+  };
+  turn.ledger.consumers.add(consumer);
+}
+
+function leasedBy(turn: Turn, handle: Handle): Entry | undefined {
+  const entry = turn.ledger.entries.get(handle.position);
+  return entry?.state === "leased" && entry.lease === handle.lease ? entry : undefined;
+}
+
+function heldBy(turn: Turn, ref: number): Entry[] {
+  const held: Entry[] = [];
+  for (const entry of turn.ledger.entries.values()) {
+    if (entry.state === "leased" && entry.ref === ref) held.push(entry);
+  }
+  return held;
+}
