@@ -83,8 +83,10 @@ export class Connection {
       maxReconnectionDelay: 0,
       shouldReconnectOnClose: (event) => this.#mayReconnect(event.code),
     });
-    this.#socket.onopen = () => this.#sayHello();
-    this.#socket.onmessage = (event: MessageEvent) => this.#receive(event.data);
+    // Not `onopen` and `onmessage`: partysocket calls those and then dispatches the event, and workerd's dispatchEvent calls them
+    // once more. Not a listener for close: the event it gets has lost its code. To be told twice of a close does no harm.
+    this.#socket.addEventListener("open", () => this.#sayHello());
+    this.#socket.addEventListener("message", (event: MessageEvent) => this.#receive(event.data));
     this.#socket.onclose = (event) => this.#lost(event.code, event.reason);
     if (typeof navigator !== "undefined" && "onLine" in navigator) addEventListener("online", this.#online);
   }

@@ -26,11 +26,12 @@ export async function startRuntime(configPath: string): Promise<Runtime> {
   const child = spawn(binary, ["serve", configPath, "--control-fd=3"], {
     stdio: ["ignore", "inherit", "pipe", "pipe"],
   });
+  // What it prints before it listens belongs to the error, if it comes to that.
   const printed: string[] = [];
+  let started = false;
   createInterface({ input: child.stderr! }).on("line", (line) => {
-    printed.push(line);
-    if (printed.length > 50) printed.shift();
-    console.error(line);
+    if (started) console.error(line);
+    else printed.push(line);
   });
   const ended = new Promise<number>((resolve) => child.once("exit", (code) => resolve(code ?? 1)));
   const guard = endWithParent(child);
@@ -42,6 +43,8 @@ export async function startRuntime(configPath: string): Promise<Runtime> {
       throw new Error(`workerd ended with code ${code} before it listened:\n${printed.join("\n")}`);
     }),
   ]);
+  started = true;
+  for (const line of printed) console.error(line);
   return {
     port,
     ended,

@@ -69,7 +69,11 @@ async function startWhenPortIsFree() {
     try {
       return await startRuntime(join(runFolder, "config.capnp"));
     } catch (error) {
-      if (!String(error).includes("Address already in use") || Date.now() > deadline) throw error;
+      if (!String(error).includes("Address already in use")) throw error;
+      if (Date.now() > deadline) {
+        console.error(`Port ${port} on ${host} is in use; set PORT to another one.`);
+        process.exit(1);
+      }
       await new Promise((retry) => setTimeout(retry, 100));
     }
   }

@@ -29,7 +29,7 @@ const config :Workerd.Config = (
     (name = "objects", disk = (path = ${quote(options.objectsFolder)}, writable = true)),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
   ],
-  sockets = [(name = "http", address = ${quote(`${options.host}:${options.port}`)}, http = (), service = "dunlin")],
+  sockets = [(name = "http", address = ${quote(`${options.host.includes(":") ? `[${options.host}]` : options.host}:${options.port}`)}, http = (), service = "dunlin")],
 );
 const dunlin :Workerd.Worker = (
   modules = [(name = "worker.js", esModule = embed "worker.js")],

@@ -64,7 +64,7 @@ export function saveLedger(ledger: Ledger, turn: number): Uint8Array {
     },
   );
   list(to, [...ledger.entries.values()], (entry) => saveEntry(to, entry));
-  const outcomes = ledger.outcomes.save(ledger.newestLease);
+  const outcomes = ledger.outcomes.save();
   to.u32(outcomes.length);
   to.raw(outcomes);
   return to.take();
@@ -100,7 +100,7 @@ export function loadLedger(saved: Uint8Array, ledger: Ledger): number {
     const holder = entry.state === "leased" ? ledger.consumers.get(entry.ref) : undefined;
     if (holder !== undefined) holder.used++;
   }
-  ledger.outcomes = Outcomes.load(from.raw(from.u32()));
+  ledger.outcomes = new Outcomes(from.raw(from.u32()).slice());
   ledger.rebuildDerived();
   return turn;
 }

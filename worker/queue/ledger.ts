@@ -8,6 +8,9 @@ import { Outcomes } from "./outcomes.ts";
 import { type Segments, segmentKey } from "./segments.ts";
 import { DEFAULT_SETTINGS, type QueueSettings } from "./settings.ts";
 
+/** No queue sends more than this in a millisecond of its life. */
+const OUTBOX_IDS_PER_MS = 1_000;
+
 /** What a message before the cursor is doing. A parked one waits behind the head of its group. */
 export type EntryState = "ready" | "parked" | "leased" | "waiting";
 
@@ -99,6 +102,8 @@ export class Ledger {
     this.#journal?.created(epoch, lease);
     this.epoch = epoch;
     this.newestLease = lease;
+    // Receivers remember the last id they took: a queue made anew under the same name goes on above its predecessor's.
+    this.nextOutboxId = epoch * OUTBOX_IDS_PER_MS;
   }
 
   configure(settings: QueueSettings): void {

@@ -18,7 +18,7 @@ export class Outbound {
   readonly #objectName: string;
   readonly #submit: (commands: TurnCommand[]) => Promise<unknown>;
   readonly #gateways = new Map<string, GatewayRpc>();
-  #sending = false;
+  #sending: Promise<void> | undefined;
   /** The outbox id up to which rows were seen to exist. */
   #sentUpTo = 0;
   #retryMs = RETRY_MS;
@@ -57,22 +57,29 @@ export class Outbound {
 
   /** Sends what is in the outbox, one row after the other, until it is empty or a call fails. `next` is the next id to be given. */
   send(store: QueueStore, next = Number.POSITIVE_INFINITY): void {
-    if (this.#sending || next <= this.#sentUpTo) return;
-    this.#sending = true;
+    if (next > this.#sentUpTo) this.#sending ??= this.#sendAndRetry(store);
+  }
+
+  /** Sends what is in the outbox; false when something is left. */
+  async drained(store: QueueStore): Promise<boolean> {
+    this.send(store);
+    await this.#sending;
+    return store.nextOutbox() === undefined;
+  }
+
+  async #sendAndRetry(store: QueueStore): Promise<void> {
     this.retryAt = Number.POSITIVE_INFINITY;
-    this.#sendAll(store).then(
-      () => {
-        this.#sending = false;
-        this.#retryMs = RETRY_MS;
-      },
-      () => {
-        this.#sending = false;
-        this.retryAt = Date.now() + this.#retryMs;
-        this.#retryMs = Math.min(this.#retryMs * 2, MAX_RETRY_MS);
-        // An empty turn arms the alarm for the retry.
-        this.#submit([]);
-      },
-    );
+    try {
+      await this.#sendAll(store);
+      this.#retryMs = RETRY_MS;
+    } catch {
+      this.retryAt = Date.now() + this.#retryMs;
+      this.#retryMs = Math.min(this.#retryMs * 2, MAX_RETRY_MS);
+      // An empty turn arms the alarm for the retry.
+      this.#submit([]).catch(() => undefined);
+    } finally {
+      this.#sending = undefined;
+    }
   }
 
   async #sendAll(store: QueueStore): Promise<void> {

@@ -24,15 +24,9 @@ export class Outcomes {
     return (this.#bits[this.#byte(lease)]! & (1 << (lease & 7))) !== 0;
   }
 
-  /** PERSISTED in checkpoints: the bits of the leases up to `newestLease` that are remembered. */
-  save(newestLease: number): Uint8Array {
-    return this.#bits.slice(0, Math.min(this.#bits.length, (newestLease >> 3) + 1));
-  }
-
-  static load(saved: Uint8Array): Outcomes {
-    const bits = new Uint8Array(REMEMBERED_LEASES / 8);
-    bits.set(saved);
-    return new Outcomes(bits);
+  /** PERSISTED in checkpoints. */
+  save(): Uint8Array {
+    return this.#bits.slice();
   }
 
   #byte(lease: number): number {

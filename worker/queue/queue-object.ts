@@ -98,6 +98,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   async remove(): Promise<Refusal | undefined> {
     const queue = this.#open();
     if (queue === undefined) return this.#unknown();
+    // Dead letters on their way are another queue's already.
+    if (!(await this.#outbound.drained(this.#store))) {
+      return refuse("unavailable", "dead letters of this queue could not be delivered yet; repeat the call");
+    }
     await directoryObject(this.env, this.#namespace).removeQueue(this.#name);
     this.#outbound.tellDeleted([...queue.ledger.consumers.values()]);
     for (const ref of this.#waiting.keys()) this.#nothing(ref);

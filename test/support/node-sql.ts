@@ -1,0 +1,38 @@
+// SQLite inside Node behind the same port as inside a Durable Object, with a transaction that rolls back like the object's.
+import { DatabaseSync, type SQLInputValue } from "node:sqlite";
+import type { Sql, SqlRow, SqlValue } from "../../worker/log/sql.ts";
+
+/** A database in memory, or in a file. Counts the rows it wrote as SQLite does, without what indexes would add. */
+export class NodeSql implements Sql {
+  readonly #db: DatabaseSync;
+  rowsWritten = 0;
+
+  constructor(path = ":memory:") {
+    this.#db = new DatabaseSync(path);
+  }
+
+  all(query: string, ...bindings: SqlValue[]): SqlRow[] {
+    const statement = this.#db.prepare(query);
+    const before = this.#totalChanges();
+    const rows = statement.all(...(bindings as SQLInputValue[])) as SqlRow[];
+    this.rowsWritten += this.#totalChanges() - before;
+    return rows;
+  }
+
+  /** Runs a function as one transaction; a throw takes everything back. */
+  transaction<T>(run: () => T): T {
+    this.#db.exec("BEGIN");
+    try {
+      const result = run();
+      this.#db.exec("COMMIT");
+      return result;
+    } catch (error) {
+      this.#db.exec("ROLLBACK");
+      throw error;
+    }
+  }
+
+  #totalChanges(): number {
+    return Number((this.#db.prepare("SELECT total_changes() AS n").get() as { n: number }).n);
+  }
+}
