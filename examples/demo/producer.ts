@@ -9,7 +9,7 @@ export interface ProducerReport {
   duplicates: number;
 }
 
-const WINDOW = 500;
+const WINDOW = 250;
 const REPORT_MS = 100;
 
 const [url, queue, rows, index, producers] = process.argv.slice(2) as [

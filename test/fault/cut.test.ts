@@ -35,7 +35,7 @@ async function takeAll(queue: string, count: number, hello: Record<string, unkno
   return { consumer, taken };
 }
 
-it("[SES7 DLQ9 LEA6] a cut socket gives a session without expiry's messages back at once, and its handles are stale", {
+it("[SES7] [DLQ9] [LEA6] a cut socket gives a session without expiry's messages back at once, and its handles are stale", {
   timeout: TIMEOUT_MS,
 }, async () => {
   const { consumer, taken } = await takeAll("cut-0", 5, {});
@@ -52,7 +52,7 @@ it("[SES7 DLQ9 LEA6] a cut socket gives a session without expiry's messages back
   expect(await readStats(broker.url, "cut-0")).toMatchObject({ leased: 5, settled: 0, deadLettered: 0 });
 });
 
-it("[SES8 SES9 SES10] a session with expiry resumes on a new socket with the same leases and handles", {
+it("[SES8] [SES9] [SES10] a session with expiry resumes on a new socket with the same leases and handles", {
   timeout: TIMEOUT_MS,
 }, async () => {
   const hello = { client: "cut-worker", session: { expirySeconds: 60 } };
@@ -86,7 +86,7 @@ it("[SES11] a session with expiry that stays away gives its messages back when t
   expect(await back.nextMessage(1)).toMatchObject({ seq: taken[0]!.seq, attempt: 2 });
 });
 
-it("[SES8 SES17 DUR2 SET6] a session with expiry resumes after SIGKILL, and what it acked before stays acked", {
+it("[SES8] [SES17] [DUR2] [SET6] a session with expiry resumes after SIGKILL, and what it acked before stays acked", {
   timeout: TIMEOUT_MS,
 }, async () => {
   const hello = { client: "cut-killed", session: { expirySeconds: 120 } };
@@ -104,7 +104,7 @@ it("[SES8 SES17 DUR2 SET6] a session with expiry resumes after SIGKILL, and what
   expect(await readStats(broker.url, "cut-killed")).toMatchObject({ settled: 6, leased: 0, ready: 0 });
 });
 
-it("[SES7 DUR2] SIGKILL ends sessions without expiry: their messages are ready again after the restart", {
+it("[SES7] [DUR2] SIGKILL ends sessions without expiry: their messages are ready again after the restart", {
   timeout: TIMEOUT_MS,
 }, async () => {
   const { taken } = await takeAll("cut-all", 4, {});

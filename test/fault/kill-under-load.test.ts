@@ -19,7 +19,7 @@ afterEach(async () => {
   broker = undefined;
 });
 
-it("[DUR1 DUR2 DUR3 DUR4 DED1 DED3 PUB2 PUB13 LEA1 LEA6 SET7 GRP1 GRP2 GRP4 SES7 SES17 STA2] SIGKILL under load loses, doubles and reorders nothing", {
+it("[DUR1] [DUR2] [DUR3] [DUR4] [DED1] [DED3] [PUB2] [PUB13] [LEA1] [LEA6] [SET7] [GRP1] [GRP2] [GRP4] [SES7] [SES17] [STA2] SIGKILL under load loses, doubles and reorders nothing", {
   timeout: 240_000,
 }, async () => {
   const random = createRandom(process.env.FAULT_SEED ? Number(process.env.FAULT_SEED) : undefined);

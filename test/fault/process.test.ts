@@ -13,7 +13,7 @@ afterEach(async () => {
   broker = undefined;
 });
 
-it("[RUN1 RUN2 RUN3 DUR2] a broker ended with SIGTERM exits with 0, frees its port and finds its messages again", {
+it("[RUN1] [RUN2] [RUN3] [DUR2] a broker ended with SIGTERM exits with 0, frees its port and finds its messages again", {
   timeout: TIMEOUT_MS,
 }, async () => {
   broker = await startBroker();

@@ -1,10 +1,10 @@
 // Drives the machine of a queue in Node: publishes plain objects, reads deliveries back, reopens the queue from its store.
 import { Writer } from "../../worker/bytes/writer.ts";
-import type { Handle } from "../../worker/link/handle.ts";
-import { DeliveryView } from "../../worker/link/deliveries.ts";
-import type { Outcome } from "../../worker/link/commands.ts";
-import type { Published } from "../../worker/link/results.ts";
 import type { Refusal } from "../../worker/errors.ts";
+import type { Outcome } from "../../worker/link/commands.ts";
+import { DeliveryView } from "../../worker/link/deliveries.ts";
+import type { Handle } from "../../worker/link/handle.ts";
+import type { Published } from "../../worker/link/results.ts";
 import { QueueStore } from "../../worker/log/store.ts";
 import { JSON_BODY, type Message, RecordView, writeMessage } from "../../worker/message/record.ts";
 import { saveLedger } from "../../worker/queue/checkpoint.ts";
@@ -81,7 +81,10 @@ export class Machine {
 
   turn(...commands: TurnCommand[]): TurnOutcome {
     const outcome = this.sql.transaction(() => this.queue.turn(commands, this.now, 0.5));
-    this.delivered = [...outcome.deliveries.map(([, packet]) => packet), ...outcome.received.values()].flatMap(readDeliveries);
+    this.delivered = [
+      ...outcome.deliveries.map(([, packet]) => packet),
+      ...outcome.received.values(),
+    ].flatMap(readDeliveries);
     return outcome;
   }
 
@@ -97,7 +100,11 @@ export class Machine {
     return result.messages;
   }
 
-  attach(ref: number, credit: number, options: { leaseMs?: number; resend?: boolean; gateway?: string } = {}): Delivered[] {
+  attach(
+    ref: number,
+    credit: number,
+    options: { leaseMs?: number; resend?: boolean; gateway?: string } = {},
+  ): Delivered[] {
     const { leaseMs, resend = false, gateway = "gateway-0" } = options;
     this.turn({ type: "attach", consumer: { ref, gateway, credit, leaseMs, resend } });
     return this.delivered;
@@ -106,7 +113,8 @@ export class Machine {
   settle(delivery: Handle, outcome: Outcome, options: { delayMs?: number; reason?: string } = {}): boolean {
     const { delayMs, reason = "" } = options;
     const { position, lease } = delivery;
-    const result = this.turn({ type: "settle", settlements: [{ position, lease, outcome, delayMs, reason }] }).results[0]!;
+    const result = this.turn({ type: "settle", settlements: [{ position, lease, outcome, delayMs, reason }] })
+      .results[0]!;
     if (result.type !== "settled") throw new Error(`a settle was answered ${result.type}`);
     return result.settled[0]!;
   }
@@ -127,8 +135,18 @@ function readDeliveries(packet: Uint8Array): Delivered[] {
   for (const view = new DeliveryView(packet); view.valid; view.next()) {
     const { ref, position, lease, attempt, redelivered } = view;
     const { seq, messageId, body, group, deaths } = view.message.decode();
-    found.push({ ref, position, lease, attempt, redelivered, seq, messageId, body: String(body), group, deaths });
+    found.push({
+      ref,
+      position,
+      lease,
+      attempt,
+      redelivered,
+      seq,
+      messageId,
+      body: String(body),
+      group,
+      deaths,
+    });
   }
   return found;
 }
-
