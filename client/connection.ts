@@ -38,7 +38,7 @@ export interface ConnectionEvents {
 
 const CONNECT_TIMEOUT_MS = 15_000;
 /** A socket that lasted this long was a working one: the next wait is the shortest again. */
-const STABLE_MS = 5_000;
+const STABLE_MS = 1_000;
 /** Quarters of `pingMs` to wait for an answer to hello. */
 const WELCOME_BEATS = 4;
 const AUTH_RETRY_MS = 1_000;

@@ -19,16 +19,7 @@ const SHOW_MS = 100;
 const RATE_WINDOW_MS = 2_000;
 const STALL_MS = 60_000;
 
-const { values } = parseArgs({
-  options: {
-    rows: { type: "string", default: "Infinity" },
-    kills: { type: "string", default: "6" },
-    drops: { type: "string", default: "6" },
-    producers: { type: "string", default: "3" },
-    consumers: { type: "string", default: "4" },
-    seed: { type: "string" },
-  },
-});
+const settings = readSettings();
 
 /** One run. */
 interface Run {
@@ -44,18 +35,18 @@ interface Run {
   drops: number;
 }
 
-const random = createRandom(values.seed === undefined ? undefined : Number(values.seed));
+const random = createRandom(settings.seed);
 const screen = new Screen();
 const startedAt = performance.now();
-const flights = await readFlights(Number(values.rows));
+const flights = await readFlights(settings.rows);
 screen.line();
 screen.line(
   `  ${bold("Dunlin")}  ${figure(flights.length)} flights, one job each, through a broker that is being killed`,
 );
 screen.line(
   dim(
-    `  ${values.producers} producers, ${values.consumers} consumers, ${values.kills} SIGKILLs of the broker, ` +
-      `${values.drops} of consumers in mid-job; seed ${random.seed}`,
+    `  ${settings.producers} producers, ${settings.consumers} consumers, ${settings.kills} SIGKILLs of the broker, ` +
+      `${settings.drops} of consumers in mid-job; seed ${random.seed}`,
   ),
 );
 screen.line();
@@ -66,6 +57,37 @@ process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRet
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
 process.exit((await runIn(folder)) ? 0 : 1);
 
+/** Reads the command line: every option is a whole number. */
+function readSettings() {
+  const names = ["rows", "kills", "drops", "producers", "consumers", "seed"] as const;
+  const options = Object.fromEntries(names.map((name) => [name, { type: "string" as const }]));
+  let values: Partial<Record<string, string | boolean>>;
+  try {
+    values = parseArgs({ options }).values;
+  } catch (error) {
+    return refuse(`${(error as Error).message}\nOptions: ${names.map((name) => `--${name} N`).join(" ")}`);
+  }
+  const whole = <Default>(name: (typeof names)[number], standard: Default, least: number) => {
+    const text = values[name];
+    if (text === undefined) return standard;
+    if (/^\d+$/.test(String(text)) && Number(text) >= least) return Number(text);
+    return refuse(`--${name} must be a whole number of at least ${least}, not ${text}`);
+  };
+  return {
+    rows: whole("rows", Infinity, 1),
+    kills: whole("kills", 6, 0),
+    drops: whole("drops", 6, 0),
+    producers: whole("producers", 3, 1),
+    consumers: whole("consumers", 4, 1),
+    seed: whole("seed", undefined, 0),
+  };
+}
+
+function refuse(why: string): never {
+  console.error(why);
+  process.exit(2);
+}
+
 async function runIn(dataFolder: string): Promise<boolean> {
   const broker = await startBroker({ dataFolder: join(dataFolder, "broker") });
   const effectsPath = join(dataFolder, "effects.sqlite");
@@ -74,8 +96,8 @@ async function runIn(dataFolder: string): Promise<boolean> {
     broker,
     effects,
     effectsPath,
-    producers: startProducers(broker.url, QUEUE, flights.length, Number(values.producers)),
-    consumers: Array.from({ length: Number(values.consumers) }, () =>
+    producers: startProducers(broker.url, QUEUE, flights.length, settings.producers),
+    consumers: Array.from({ length: settings.consumers }, () =>
       startConsumer(broker.url, QUEUE, effectsPath),
     ),
     random,
@@ -99,8 +121,8 @@ async function runIn(dataFolder: string): Promise<boolean> {
 
 /** Works, kills and drops until all jobs are done. */
 async function work(run: Run): Promise<void> {
-  const kills = moments(run, Number(values.kills));
-  const drops = moments(run, Number(values.drops));
+  const kills = moments(run, settings.kills);
+  const drops = moments(run, settings.drops);
   const rates: [number, number][] = [];
   let shownMs = 0;
   let lastCount = -1;
@@ -170,8 +192,8 @@ function show(run: Run, count: number, rates: [number, number][]): void {
     [
       `sent ${figure(confirmed)}`,
       `absorbed redeliveries ${figure(run.effects.absorbed().redelivered)}`,
-      `SIGKILLs ${run.kills} of ${values.kills}`,
-      `dropped consumers ${run.drops} of ${values.drops}`,
+      `SIGKILLs ${run.kills} of ${settings.kills}`,
+      `dropped consumers ${run.drops} of ${settings.drops}`,
     ],
   );
 }
@@ -212,7 +234,7 @@ function report(run: Run, stats: QueueStats): boolean {
   screen.line();
   const seconds = (performance.now() - startedAt) / 1000;
   screen.line(
-    `  Broker: ${figure(stats.accepted)} accepted, ${figure(stats.settled)} settled, ${stats.deadLettered} dead letters, ${figure(stats.rowsWritten)} rows written`,
+    `  Broker: ${figure(stats.accepted)} accepted, ${figure(stats.settled)} settled, ${stats.deadLettered} dead letters`,
   );
   screen.line(`  ${run.kills} SIGKILLs of the broker, ${run.drops} consumers dropped in mid-job`);
   screen.line(

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Broker, startBroker } from "../support/broker.ts";
-import { networkTo } from "./support/network.ts";
+import { networkTo } from "../support/network.ts";
 import type { PageLog } from "./support/page.ts";
 import { openSite, type Site, type Tab } from "./support/site.ts";
 

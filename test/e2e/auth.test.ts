@@ -7,6 +7,7 @@ import { startBroker } from "../support/broker.ts";
 import { WireClient } from "../support/wire-client.ts";
 import {
   type Answer,
+  closeCode,
   expectError,
   expectProblem,
   http,
@@ -55,7 +56,7 @@ async function refusedHello(world: World, hello: Record<string, unknown>, ns = w
   const wire = await world.connect(false, ns);
   wire.send({ op: "hello", id: 1, ...hello });
   const error = await wire.next((frame) => frame.op === "error").catch(() => undefined);
-  return { error, code: (await wire.closed).code };
+  return { error, code: await closeCode(wire) };
 }
 
 async function badTokens(): Promise<[string, string][]> {
@@ -147,7 +148,7 @@ describe("tokens that are no good", () => {
     const outcome = await WireClient.connect(url, { hello: false }).then(
       async (wire) => {
         wire.send({ op: "hello", id: 1 });
-        return (await wire.closed).code;
+        return await closeCode(wire);
       },
       (error: Error) => error.message,
     );
@@ -298,7 +299,7 @@ describe("a token's life on a socket", () => {
     const event = await wire.next((frame) => frame.op === "event");
     expect(event).toMatchObject({ kind: "expiring" });
     expect(Date.now()).toBeLessThan(end + 500);
-    expect((await wire.closed).code).toBe(4401);
+    expect(await closeCode(wire)).toBe(4401);
     // Clocks may differ by a few seconds, and a broker may allow for that.
     expect(Date.now()).toBeGreaterThan(end - 1_000);
     expect(Date.now()).toBeLessThan(end + 15_000);
@@ -378,7 +379,7 @@ describe("nothing configured", () => {
       const wire = await WireClient.connect(broker.wsUrl, { hello: false }).catch(() => undefined);
       if (wire) {
         wire.send({ op: "hello", id: 1 });
-        expect((await wire.closed).code).toBe(4401);
+        expect(await closeCode(wire)).toBe(4401);
         expect(wire.pushes.map((frame) => frame.op)).not.toContain("welcome");
       }
       expect(broker.output()).toMatch(/DUNLIN_AUTH_SECRET/);

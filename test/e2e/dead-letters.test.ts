@@ -28,6 +28,7 @@ async function failUntilDead(world: World, queue: string, reason?: string): Prom
     };
     await wire.ok({ op: "settle", sub: 1, fail: [fail] });
   }
+  await wire.ok({ op: "unsubscribe", sub: 1 });
   return attempts;
 }
 

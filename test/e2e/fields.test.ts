@@ -28,6 +28,8 @@ const publishFields: Fields = {
   ttlMs: [...NOT_INTEGER, 0, -1, YEAR_MS + 1],
   replyTo: NOT_TEXT,
   correlationId: NOT_TEXT,
+  retain: ["true", 1, null, [], {}],
+  expectSeq: [...NOT_INTEGER, -1],
 };
 
 const subscribeFields: Fields = {
@@ -35,6 +37,8 @@ const subscribeFields: Fields = {
   to: [...NOT_TEXT, undefined],
   credit: [...NOT_INTEGER, -1, 10_001],
   leaseMs: [...NOT_INTEGER, 999, 43_200_001, 0, -1],
+  durable: NOT_TEXT,
+  from: [7, true, null, [], "sometimes", {}, { seq: "1" }, { time: null }, { last: -1 }],
 };
 
 const creditFields: Fields = {
@@ -192,7 +196,8 @@ describe("JSON ops", () => {
       { expirySeconds: 604_801 },
       { expirySeconds: 0.5 },
     ],
-    resume: [...NOT_LIST, [7], [null]],
+    resume: [...NOT_LIST, [7], [null], [{ sub: "1", to: "queue:q" }], [{ sub: 1, to: 7 }]],
+    will: NOT_OBJECT,
   };
   it.for(cases(helloFields))("[FRM12] [SES6] hello: %s %j", async ([field, value], { world }) => {
     const wire = await world.connect(false);

@@ -1,7 +1,7 @@
 // Frames, replies and addresses: what a socket does with what it is sent, good and bad.
 import { describe, expect } from "vitest";
 import { WireClient, type WireFrame } from "../support/wire-client.ts";
-import { expectAlive, expectError, queuePath, take, type World, withBroker } from "./harness.ts";
+import { closeCode, expectAlive, expectError, queuePath, take, type World, withBroker } from "./harness.ts";
 
 const it = withBroker();
 
@@ -222,7 +222,7 @@ describe("frames that end the socket", () => {
     await witness.ok({ op: "subscribe", sub: 1, to: "queue:q" });
     const wire = await world.connect();
     wire.sendText(text);
-    expect((await wire.closed).code).toBe(4400);
+    expect(await closeCode(wire)).toBe(4400);
     await world.publish("q", "after");
     expect((await take(witness, 1))[0]!.body).toBe("after");
   });
@@ -230,31 +230,30 @@ describe("frames that end the socket", () => {
   it("[FRM8] a binary frame closes with 4400", async ({ world }) => {
     const wire = await world.connect();
     wire.socket.send(Buffer.from('{"op":"publish","to":"queue:q","body":1}'), { binary: true });
-    expect((await wire.closed).code).toBe(4400);
+    expect(await closeCode(wire)).toBe(4400);
     expect((await world.call("GET", queuePath("q"))).status).toBe(404);
   });
 
   const notObjects = ["5", '"hello"', "null", "true", "[1]", "[[]]", "[null]"];
-  it.for(notObjects)(
-    "[FRM9] JSON that is no object or array of objects closes with 4400: %s",
-    async (text, { world }) => {
-      const wire = await world.connect();
-      wire.sendText(text);
-      expect((await wire.closed).code).toBe(4400);
-    },
-  );
-
-  it("[FRM9] nothing of an array with something else in it takes effect", async ({ world }) => {
+  it.for(notObjects)("[FRM9] JSON that is no object is an error: %s", async (text, { world }) => {
     const wire = await world.connect();
-    wire.sendText('[{"op":"publish","to":"queue:q","body":1},7]');
-    expect((await wire.closed).code).toBe(4400);
-    expect((await world.call("GET", queuePath("q"))).status).toBe(404);
+    wire.sendText(text);
+    expectError(await wire.next((frame) => frame.op === "error"), 1, "bad-frame");
+    await expectAlive(wire);
+  });
+
+  it("[FRM9] [FRM13] the objects beside it are processed", async ({ world }) => {
+    const wire = await world.connect();
+    wire.sendText('[{"op":"publish","to":"queue:q","body":1},7,{"op":"publish","to":"queue:q","body":2}]');
+    expectError(await wire.next((frame) => frame.op === "error"), 1, "bad-frame");
+    await expectAlive(wire, "q");
+    expect((await world.peek("q")).map((m) => m.body)).toEqual([1, 2, "alive"]);
   });
 
   it("[FRM8] a bad frame before hello closes with 4400 too", async ({ world }) => {
     const wire = await openRaw(world);
     wire.sendText("}{");
-    expect((await wire.closed).code).toBe(4400);
+    expect(await closeCode(wire)).toBe(4400);
   });
 
   it("[FRM10] a frame of more than 4 MiB closes with 4413 and nothing of it takes effect", async ({
@@ -264,7 +263,7 @@ describe("frames that end the socket", () => {
     const wire = await world.connect();
     const part = { op: "publish", to: "queue:q", body: "x".repeat(900_000) };
     wire.send([part, part, part, part, part]);
-    expect((await wire.closed).code).toBe(4413);
+    expect(await closeCode(wire)).toBe(4413);
     await expectAlive(witness);
     expect((await world.call("GET", queuePath("q"))).status).toBe(404);
   });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect } from "vitest";
 import { WireClient } from "../support/wire-client.ts";
-import { type World, withBroker } from "./harness.ts";
+import { closeCode, type World, withBroker } from "./harness.ts";
 
 const it = withBroker();
 const FOLDER = fileURLToPath(new URL("golden", import.meta.url));
@@ -103,7 +103,7 @@ async function play(world: World, steps: Step[], matcher: Matcher): Promise<void
     for (const step of steps) {
       if ("send" in step) wire.sendText(JSON.stringify(matcher.fill(step.send)));
       else if ("sendText" in step) wire.sendText(step.sendText);
-      else if ("closed" in step) expect((await wire.closed).code).toBe(step.closed);
+      else if ("closed" in step) expect(await closeCode(wire)).toBe(step.closed);
       else if ("expectText" in step) {
         await expect.poll(() => texts.shift(), { timeout: FRAME_TIMEOUT_MS }).toBe(step.expectText);
       } else {

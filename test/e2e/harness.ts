@@ -7,6 +7,8 @@ import { WireClient, type WireFrame, type WireOptions } from "../support/wire-cl
 const START_TIMEOUT_MS = 120_000;
 const TEST_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
+/** How long an ended conversation may keep its connection. */
+const CLOSING_MS = 2_000;
 
 /** An HTTP answer with its body parsed when it is JSON. */
 export interface Answer {
@@ -284,6 +286,22 @@ export function expectProblem(answer: Answer, status: number, hundreds: number, 
   expect(Math.floor((answer.body as { code: number }).code / 100), JSON.stringify(answer.body)).toBe(
     hundreds,
   );
+}
+
+/**
+ * The code that the socket closes with. As browsers do, it ends the connection itself when the other side does not within a
+ * while of its closing frame.
+ *
+ * @throws Error when no closing frame comes within `timeoutMs`
+ */
+export async function closeCode(wire: WireClient, timeoutMs = 20_000): Promise<number> {
+  await eventually(() => {
+    if (wire.socket.readyState === wire.socket.OPEN)
+      throw new Error(`the socket is open after ${timeoutMs} ms`);
+  }, timeoutMs);
+  await Promise.race([wire.closed, pass(CLOSING_MS)]);
+  wire.cut();
+  return (await wire.closed).code;
 }
 
 /** Proves that a socket still works, and how the next frames of it go: publishes once and reads it back. */

@@ -1,7 +1,7 @@
 // Sessions: hello, what survives a lost socket and what does not, takeover and goodbye. Tests run side by side, since time passes.
 import { describe, expect } from "vitest";
-import type { WireClient } from "../support/wire-client.ts";
 import {
+  closeCode,
   eventually,
   expectAlive,
   expectError,
@@ -13,10 +13,6 @@ import {
 } from "./harness.ts";
 
 const it = withBroker();
-
-async function closeCode(wire: WireClient): Promise<number> {
-  return (await wire.closed).code;
-}
 
 describe.concurrent("hello", () => {
   it("[SES3] welcome carries what a client must know", async ({ world }) => {
@@ -48,11 +44,8 @@ describe.concurrent("hello", () => {
   it("[SES1] an op before hello has no effect", async ({ world }) => {
     const wire = await world.connect(false);
     wire.send({ op: "publish", id: 1, to: "queue:q", body: 1 });
-    const outcome = await Promise.race([
-      wire.next((frame) => frame.op === "error"),
-      wire.closed.then(() => undefined),
-    ]);
-    if (outcome) expectError(outcome, Math.floor(outcome.code! / 100));
+    expectError(await wire.next((frame) => frame.op === "error"), 1, "bad-state");
+    expect(await closeCode(wire)).toBe(4400);
     expect((await world.call("GET", queuePath("q"))).status).toBe(404);
   });
 
@@ -81,11 +74,13 @@ describe.concurrent("hello", () => {
     expect(await wire.nextMessage()).toMatchObject({ sub: 1, body: 1 });
   });
 
-  it("[SES14] bye is answered with bye, and the socket closes with 1000", async ({ world }) => {
-    const wire = await world.connect();
-    wire.send({ op: "bye" });
-    expect(await wire.next((frame) => frame.op === "bye")).toMatchObject({ op: "bye" });
-    expect(await closeCode(wire)).toBe(1000);
+  it("[SES14] bye closes with 1000, with and without an id", async ({ world }) => {
+    const silent = await world.connect();
+    silent.send({ op: "bye" });
+    expect(await closeCode(silent)).toBe(1000);
+    const asking = await world.connect();
+    expect(await asking.ok({ op: "bye" })).toMatchObject({ op: "ok" });
+    expect(await closeCode(asking)).toBe(1000);
   });
 });
 

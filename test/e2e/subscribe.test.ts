@@ -185,6 +185,14 @@ describe("credit", () => {
     await noMessage(wire);
   });
 
+  it("[SUB6] a window grows to 10,000 and no further", async ({ world }) => {
+    const wire = await world.connect();
+    await wire.ok({ op: "subscribe", sub: 1, to: "queue:q", credit: 9_999 });
+    await wire.ok({ op: "credit", sub: 1, add: 1 });
+    expect(await wire.error({ op: "credit", sub: 1, add: 1 })).toMatchObject({ op: "error" });
+    expect(await wire.error({ op: "credit", sub: 1, add: 10_000 })).toMatchObject({ op: "error" });
+  });
+
   it("[SUB2] a message that came while all credit was used is not lost", async ({ world }) => {
     const wire = await world.connect();
     await wire.ok({ op: "subscribe", sub: 1, to: "queue:q", credit: 1 });

@@ -5,16 +5,18 @@ import { History } from "../support/history.ts";
 import { checkHistory } from "../support/history-check.ts";
 import { createLoad, LoadConsumer, LoadProducer } from "../support/load.ts";
 import { createRandom } from "../support/random.ts";
-import { readStats, waitForStats } from "../support/stats.ts";
+import { type QueueStats, readStats, waitForStats } from "../support/stats.ts";
 
 const KILLS = 6;
 const LEASE_MS = 5_000;
 /** How late this process may see things while two slow cores carry broker, load and other tests. */
 const SLACK_MS = 2_500;
+const DRAIN_MS = 60_000;
 const SHOWN = 20;
 
 let broker: Broker | undefined;
-afterEach(async () => {
+afterEach(async ({ task }) => {
+  if (task.result?.state === "fail") console.log(broker?.output());
   await broker?.stop();
   broker = undefined;
 });
@@ -41,6 +43,7 @@ it("[DUR1] [DUR2] [DUR3] [DUR4] [DED1] [DED3] [PUB2] [PUB13] [LEA1] [LEA6] [SET7
   );
   const consumers = [0, 0, 30, 30].map((expiry, index) => new LoadConsumer(`c${index}`, load, 32, expiry));
 
+  await expect.poll(() => load.acked, { timeout: DRAIN_MS }).toBeGreaterThan(0);
   for (let kill = 1; kill <= KILLS; kill++) {
     // Now and then in the middle of its recovery, mostly in full work.
     await sleep(random.chance(0.3) ? random.integer(0, 300) : random.integer(1_000, 4_000));
@@ -51,15 +54,14 @@ it("[DUR1] [DUR2] [DUR3] [DUR4] [DED1] [DED3] [PUB2] [PUB13] [LEA1] [LEA6] [SET7
   }
   await sleep(2_000);
   for (const producer of producers) await producer.finish();
-  const stats = await waitForStats(
-    broker.url,
-    queue,
-    ({ ready, delayed, leased }) => ready + delayed + leased === 0,
-    90_000,
-  );
+  const isEmpty = ({ ready, delayed, leased }: QueueStats) => ready + delayed + leased === 0;
+  const stats = await waitForStats(broker.url, queue, isEmpty, DRAIN_MS).catch((error: Error) => {
+    load.problems.push(error.message);
+    return undefined;
+  });
   for (const consumer of consumers) await consumer.finish();
 
-  const violations = checkHistory(history.events, { drained: true, slackMs: SLACK_MS });
+  const violations = checkHistory(history.events, { drained: stats !== undefined, slackMs: SLACK_MS });
   const drops = consumers.reduce((sum, consumer) => sum + consumer.drops, 0);
   console.log(
     `${load.published} messages, ${history.events.length} events, ${KILLS} kills, ${drops} vanished consumers; ` +

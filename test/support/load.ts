@@ -20,6 +20,8 @@ export interface Load {
   /** Messages confirmed as new, and messages whose ack was confirmed. */
   published: number;
   acked: number;
+  /** Messages whose lease a consumer let run out: the next one holds them too, so that a stale ack meets a lease. */
+  overdue: Set<string>;
   /** What no correct broker would have done to a client: error replies, sockets closed without a cause. */
   problems: string[];
 }
@@ -28,7 +30,7 @@ export interface Load {
 export function createLoad(
   options: Pick<Load, "wsUrl" | "queue" | "history" | "random" | "leaseMs" | "maxBacklog">,
 ): Load {
-  return { ...options, published: 0, acked: 0, problems: [] };
+  return { ...options, published: 0, acked: 0, overdue: new Set(), problems: [] };
 }
 
 /**
@@ -188,6 +190,8 @@ interface Connection {
   release: string[];
   fail: { delivery: string }[];
   asked: Map<number, string[]>;
+  /** Handles of deliveries that it has not said anything of. */
+  held: Set<string>;
 }
 
 /** Consumes with a small window; most messages it acks, some it gives back, holds too long, or leaves by vanishing. */
@@ -244,7 +248,9 @@ export class LoadConsumer {
         release: [],
         fail: [],
         asked: new Map(),
+        held: new Set(),
       };
+      const left = this.connection?.held ?? [];
       this.connection = connection;
       const { expirySeconds } = this;
       // A session that ends with its socket is nothing to come back to.
@@ -256,6 +262,8 @@ export class LoadConsumer {
       if (!wire) continue;
       if (connection.over) wire.cut();
       else if (!wire.welcome?.resumed) await this.subscribe(wire, connection);
+      // The handles of the lost connection: good if the session was resumed, stale if it was not.
+      for (const delivery of left) this.later(connection, 0, () => connection.ack.push(delivery));
       const closed = await wire.closed;
       if (connection.over) continue;
       this.load.problems.push(`${this.name}'s socket closed with ${closed.code} ${closed.reason}`);
@@ -291,7 +299,7 @@ export class LoadConsumer {
   }
 
   private deliver(frame: WireFrame, connection: Connection): void {
-    const { history, random, leaseMs, problems } = this.load;
+    const { history, random, leaseMs, overdue, problems } = this.load;
     const { messageId, seq, delivery, attempt, redelivered } = frame as Required<WireFrame>;
     const body = frame.body as { messageId: string; group: string | null };
     const group = frame.group as string | undefined;
@@ -300,14 +308,18 @@ export class LoadConsumer {
     }
     const consumer = connection.session;
     history.record({ kind: "delivered", consumer, messageId, seq, delivery, attempt, leaseMs, group });
+    connection.held.add(delivery);
 
     const fate = random.next();
-    if (fate < 0.001) {
+    if (overdue.delete(messageId)) {
+      this.later(connection, leaseMs / 2, () => connection.ack.push(delivery));
+    } else if (fate < 0.001) {
       this.drops += 1;
       this.expectEnd();
       connection.wire?.cut();
     } else if (fate < 0.002) {
-      this.later(connection, leaseMs + 1_000, () => connection.ack.push(delivery));
+      overdue.add(messageId);
+      this.later(connection, leaseMs + leaseMs / 4, () => connection.ack.push(delivery));
     } else if (fate < 0.03) {
       this.later(connection, 0, () => connection.release.push(delivery));
     } else if (fate < 0.05) {
@@ -332,10 +344,11 @@ export class LoadConsumer {
   private flush(connection: Connection): void {
     const { wire, ack, release, fail } = connection;
     if (connection.over || !wire) return;
-    for (const delivery of ack) this.load.history.record({ kind: "ack-invoked", delivery });
-    for (const delivery of [...release, ...fail.map((entry) => entry.delivery)]) {
-      this.load.history.record({ kind: "return-invoked", delivery });
-    }
+    const { history } = this.load;
+    const returned = [...release, ...fail.map((entry) => entry.delivery)];
+    for (const delivery of ack) history.record({ kind: "ack-invoked", delivery });
+    for (const delivery of returned) history.record({ kind: "return-invoked", delivery });
+    for (const delivery of [...ack, ...returned]) connection.held.delete(delivery);
     this.lastId += 1;
     connection.asked.set(this.lastId, ack);
     wire.send({ op: "settle", id: this.lastId, sub: SUB, ack, release, fail });

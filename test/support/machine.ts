@@ -126,7 +126,7 @@ export class Machine {
 
   /** Everything the books hold, as bytes: two machines with the same books behave the same. */
   books(): string {
-    return Buffer.from(saveLedger(this.queue.ledger, 0)).toString("base64");
+    return Buffer.from(saveLedger(this.queue.ledger, { turn: 0, rowsWritten: 0 })).toString("base64");
   }
 }
 

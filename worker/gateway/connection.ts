@@ -13,6 +13,10 @@ export interface Protocol {
   deliver(connection: Connection, subscription: Subscription, delivery: DeliveryView): void;
   /** A subscription ended by no wish of the client. */
   gone(connection: Connection, subscription: Subscription, reason: string): void;
+  /** The connection's token ends soon. */
+  expiring(connection: Connection, expiresAt: number): void;
+  /** The connection's token has ended: it is told, and closed. */
+  expired(connection: Connection): void;
   /** One frame of everything that was written since the last one. */
   join(frames: string[]): string;
 }
@@ -37,10 +41,10 @@ export class Connection {
   /** Who opened the socket, when the handshake told. */
   readonly principal: Principal | undefined;
   session: Session | undefined;
-  /** Frames that arrived while the connection was being authenticated, in order. */
-  readonly held: unknown[] = [];
+  /** Requests that arrived while the connection was being authenticated, in order. */
+  readonly held: (() => void)[] = [];
   authenticating = false;
-  /** Requests that wait for another object's answer. */
+  /** Requests that were not answered yet. */
   waiting = 0;
   readonly #socket: Socket;
   readonly #dirty: Set<Connection>;

@@ -13,6 +13,7 @@ import type { GatewayRpc } from "./rpc.ts";
 import type { Session } from "./session.ts";
 import { SessionStore } from "./session-store.ts";
 import { Sessions } from "./sessions.ts";
+import { TokenClock } from "./token-clock.ts";
 
 /* PERSISTED with a socket (at most 16 KiB): what a connection is, so that it goes on when the object wakes. */
 interface Attachment {
@@ -34,6 +35,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   readonly #dirty = new Set<Connection>();
   readonly #links: Links;
   readonly #sessions: Sessions;
+  readonly #tokens = new TokenClock();
   readonly #protocols: Map<string, Protocol>;
   #alarmAt = Number.POSITIVE_INFINITY;
 
@@ -108,6 +110,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   override async alarm(): Promise<void> {
     this.#alarmAt = Number.POSITIVE_INFINITY;
     this.#sessions.expire(Date.now());
+    this.#tokens.run(Date.now());
     this.#flush();
   }
 
@@ -165,6 +168,8 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       live.push(connection.session);
     }
     this.#sessions.restore(live, Date.now());
+    for (const { connection } of live)
+      if (connection !== undefined) this.#tokens.watch(connection, Date.now());
     this.#flush();
   }
 
@@ -200,14 +205,15 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       session: session === undefined ? null : plain(session),
     };
     this.#sockets.get(connection)?.serializeAttachment(attachment);
+    if (session !== undefined) this.#tokens.watch(connection, Date.now());
   }
 
-  /** Ends an event: commands leave for the queues, frames for the sockets, and the alarm is set for the next session's end. */
+  /** Ends an event: commands leave for the queues, frames for the sockets, and the alarm is set for what ends next. */
   #flush(): void {
     this.#links.flush();
     for (const connection of this.#dirty) connection.flush();
     this.#dirty.clear();
-    const deadline = this.#sessions.nextDeadline;
+    const deadline = Math.min(this.#sessions.nextDeadline, this.#tokens.nextDeadline);
     if (deadline < this.#alarmAt) {
       this.#alarmAt = deadline;
       this.ctx.storage.setAlarm(deadline);

@@ -95,10 +95,13 @@ export class Sessions {
     this.expire(now);
   }
 
-  /** A connection said hello: its client's session goes on, or a new one begins. */
-  begin(connection: Connection, hello: Hello): Begun {
+  /** A connection said hello: its client's session goes on, or a new one begins. A client id belongs to its token's subject. */
+  begin(connection: Connection, hello: Hello): Begun | Refusal {
     const key = sessionKey(hello.namespace, hello.client);
     const known = this.#byKey.get(key);
+    if (known !== undefined && known.principal.subject !== hello.principal.subject) {
+      return refuse("forbidden", "the client id has a session of another subject");
+    }
     const replaced = known?.connection;
     if (replaced !== undefined) replaced.session = undefined;
     const resumed = known !== undefined && known.expirySeconds > 0;

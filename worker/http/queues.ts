@@ -1,5 +1,4 @@
 // Queues as things: list, declare, describe, delete, peek, purge, pause and resume.
-import { checkName } from "../address.ts";
 import { directoryObject } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { DEFAULT_PAGE, MAX_PAGE } from "../limits.ts";
@@ -32,9 +31,6 @@ export async function describeQueue({ queue }: QueueCall): Promise<Response | Re
 export async function declareQueue({ request, queue }: QueueCall): Promise<Response | Refusal> {
   const read = await readJson(request, QUEUE_SETTINGS);
   if (isRefusal(read)) return read;
-  const { deadLetterTo } = read.value;
-  const refusal = typeof deadLetterTo === "string" ? checkName(deadLetterTo) : undefined;
-  if (refusal) return refuse(refusal.kind, `deadLetterTo: ${refusal.message}`);
   const declared = await reach(queue.declare(read.value));
   if (isRefusal(declared)) return declared;
   const { created, ...description } = declared;

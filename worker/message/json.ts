@@ -5,8 +5,6 @@ import { JSON_BODY, type Message, TEXT_BODY } from "./record.ts";
 
 /** What bytes are when nobody said. */
 const UNKNOWN_TYPE = "application/octet-stream";
-/** Text that JSON shows as it is, long enough for ids, groups and types. */
-const PLAIN = /^[ !#-[\]-~]{0,80}$/;
 
 /**
  * The fields that a message has wherever it is shown, as JSON text without braces: messageId, seq, time, body or base64,
@@ -26,9 +24,9 @@ export function messageFields(message: Message): string {
   return text;
 }
 
-/** A JSON string. */
+/** Text as a JSON string. Looking first whether it needs escapes is no faster than the engine's own way. */
 export function quote(text: string): string {
-  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
+  return JSON.stringify(text);
 }
 
 function bodyFields(message: Message): string {

@@ -8,7 +8,7 @@ import type { QueueSettings } from "./settings.ts";
 
 /* PERSISTED in the checkpoint table, version 1:
  *
- *   u8 version  f64 turn (the last one it knows)  f64 epoch nextSeq newestLease cursor nextOutboxId
+ *   u8 version  f64 turn (the last one it knows)  f64 rows written so far  f64 epoch nextSeq newestLease cursor nextOutboxId
  *   9 × f64 counts, in the order of COUNTS   text32 settings as JSON
  *   u32 × { f64 segment, f64 live }          u32 × { text16 source, f64 id }
  *   u32 × consumer { f64 ref, fields of events.ts, u8 paused }
@@ -29,12 +29,21 @@ const COUNTS = [
   "bytes",
 ] as const;
 
+/** What a checkpoint tells besides the books. */
+export interface CheckpointHead {
+  /** The last turn it knows. */
+  turn: number;
+  /** Rows that the queue had written by then. */
+  rowsWritten: number;
+}
+
 /** Encodes the books after a turn. */
-export function saveLedger(ledger: Ledger, turn: number): Uint8Array {
+export function saveLedger(ledger: Ledger, { turn, rowsWritten }: CheckpointHead): Uint8Array {
   const to = new Writer(65_536);
   to.u8(VERSION);
   for (const value of [
     turn,
+    rowsWritten,
     ledger.epoch,
     ledger.nextSeq,
     ledger.newestLease,
@@ -71,14 +80,14 @@ export function saveLedger(ledger: Ledger, turn: number): Uint8Array {
 }
 
 /**
- * Fills an empty ledger from a checkpoint and returns the last turn it knows.
+ * Fills an empty ledger from a checkpoint.
  *
  * @throws RangeError on another version
  */
-export function loadLedger(saved: Uint8Array, ledger: Ledger): number {
+export function loadLedger(saved: Uint8Array, ledger: Ledger): CheckpointHead {
   const from = new Reader(saved);
   if (from.u8() !== VERSION) throw new RangeError("a checkpoint of an unknown version");
-  const turn = from.f64();
+  const head = { turn: from.f64(), rowsWritten: from.f64() };
   ledger.epoch = from.f64();
   ledger.nextSeq = from.f64();
   ledger.newestLease = from.f64();
@@ -102,7 +111,7 @@ export function loadLedger(saved: Uint8Array, ledger: Ledger): number {
   }
   ledger.outcomes = new Outcomes(from.raw(from.u32()).slice());
   ledger.rebuildDerived();
-  return turn;
+  return head;
 }
 
 function saveEntry(to: Writer, entry: Entry): void {

@@ -52,7 +52,7 @@ function* records(queue: Queue, state: PeekState): Generator<RecordView> {
 
 /** The queue's settings and counts. */
 export function describe(queue: Queue, now: number): QueueDescription {
-  const { ledger, store, name } = queue;
+  const { ledger, name } = queue;
   const { readyBytes: _, ...counts } = ledger.counts;
   return {
     name,
@@ -62,7 +62,7 @@ export function describe(queue: Queue, now: number): QueueDescription {
       ...counts,
       oldestReadyMs: Math.max(0, now - oldestReady(queue, now)),
       consumers: ledger.consumers.size,
-      rowsWritten: store.rowsWritten,
+      rowsWritten: queue.rowsWritten,
     },
   };
 }

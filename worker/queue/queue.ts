@@ -57,6 +57,8 @@ export class Queue {
   #checkpointTurn = 0;
   #checkpointSize = 0;
   #eventBytes = 0;
+  /** Rows written before this object woke: those of the last checkpoint, and one for each turn after it. */
+  #rowsBefore = 0;
   #head = { cursor: -1, untaken: -1, expiresAt: Number.POSITIVE_INFINITY };
 
   private constructor(name: string, store: QueueStore) {
@@ -80,13 +82,16 @@ export class Queue {
     const queue = new Queue(name, store);
     const saved = store.readCheckpoint();
     if (saved !== undefined) {
-      queue.#checkpointTurn = loadLedger(saved, queue.ledger);
+      const head = loadLedger(saved, queue.ledger);
+      queue.#checkpointTurn = head.turn;
+      queue.#rowsBefore = head.rowsWritten;
       queue.#checkpointSize = saved.length;
     }
     let last = Math.max(queue.#checkpointTurn, store.log.segments.at(-1) ?? 0);
     for (const { turn, events } of store.log.eventsAfter(queue.#checkpointTurn)) {
       replay(events, queue.ledger);
       queue.#eventBytes += events.length;
+      queue.#rowsBefore++;
       last = Math.max(last, turn);
     }
     queue.#nextRow = last + 1;
@@ -113,6 +118,11 @@ export class Queue {
       received: new Map([...turn.received].map(([ref, writer]) => [ref, writer.take()])),
       more: turn.more,
     };
+  }
+
+  /** Rows that the queue wrote since it was created: the platform's bill. */
+  get rowsWritten(): number {
+    return this.#rowsBefore + this.store.rowsWritten;
   }
 
   /** When time will next change something by itself, ms since the epoch; Infinity when never. */
@@ -220,7 +230,7 @@ export class Queue {
   #checkpoint(now: number): void {
     const { store, ledger } = this;
     const turn = this.#nextRow - 1;
-    const saved = saveLedger(ledger, turn);
+    const saved = saveLedger(ledger, { turn, rowsWritten: this.rowsWritten });
     store.writeCheckpoint(saved);
     this.#checkpointTurn = turn;
     this.#checkpointSize = saved.length;

@@ -16,7 +16,7 @@ export interface QueueStats {
   /** Age of the oldest ready message, 0 when none is ready. */
   oldestReadyMs: number;
   consumers: number;
-  /** Rows this queue's object wrote since it last woke or was created: the platform's bill. */
+  /** Rows this queue wrote since it was created: the platform's bill. */
   rowsWritten: number;
 }
 

@@ -32,6 +32,7 @@ export class Cycle implements CycleEvents {
   #underWay = 0;
   #total = 0;
   #unexpected = 0;
+  #confirmMs: number[] = [];
   #deliverMs: number[] = [];
   #cycleMs: number[] = [];
 
@@ -69,6 +70,7 @@ export class Cycle implements CycleEvents {
     return {
       messages: this.#cycleMs.length,
       elapsedMs,
+      confirm: latency(this.#confirmMs),
       deliver: latency(this.#deliverMs),
       cycle: latency(this.#cycleMs),
       generatorCpuPercent: (cpu.user + cpu.system) / 10 / elapsedMs,
@@ -83,6 +85,7 @@ export class Cycle implements CycleEvents {
   }
 
   confirmed(slot: number): void {
+    if (this.#measuring) this.#confirmMs.push(performance.now() - this.#publishedAt[slot]!);
     this.#mark(slot, CONFIRMED);
   }
 

@@ -30,7 +30,9 @@ export interface Measured {
   /** Whole cycles within the measured time. */
   messages: number;
   elapsedMs: number;
-  /** From handing the publish to the socket until the consumer has the message. */
+  /** From handing the publish to the socket until its confirm. */
+  confirm: Latency;
+  /** From the same moment until the consumer has the message. */
   deliver: Latency;
   /** From the same moment until the publish is confirmed, the message delivered and its ack confirmed. */
   cycle: Latency;

@@ -37,6 +37,7 @@ export function medianOf(rounds: readonly Sample[]): Sample {
 const columns: { title: string; of(sample: Sample, echo: Sample | undefined): string }[] = [
   { title: "msgs/s", of: (s) => Math.round(s.messagesPerSecond).toLocaleString("en") },
   { title: "of echo", of: (s, echo) => (echo ? ratio(s, echo) : "-") },
+  { title: "confirm p50", of: (s) => milliseconds(s.confirm.p50) },
   { title: "deliver p50", of: (s) => milliseconds(s.deliver.p50) },
   { title: "p99 ms", of: (s) => milliseconds(s.deliver.p99) },
   { title: "cycle p50", of: (s) => milliseconds(s.cycle.p50) },

@@ -1,16 +1,14 @@
 // The frames that clients send, as descriptions of their fields. What they mean is protocol.ts and requests.ts.
 import {
-  DEFAULT_CREDIT,
   MAX_BATCH,
   MAX_CLIENT_ID_CHARS,
   MAX_CREDIT,
-  MAX_DELAY_MS,
   MAX_LEASE_MS,
   MAX_NAME_BYTES,
-  MAX_REASON_CHARS,
   MAX_SESSION_EXPIRY_SECONDS,
   MIN_LEASE_MS,
 } from "../../limits.ts";
+import { HANDLE, SETTLE_FIELDS } from "../../link/settle-fields.ts";
 import { PUBLISH_FIELDS } from "../../message/fields.ts";
 import { type Infer, type ObjectSpec, object } from "../../schema.ts";
 
@@ -19,13 +17,8 @@ const id = { type: "integer", minimum: 1, maximum: MAX_INTEGER } as const;
 const sub = { type: "integer", minimum: 0, maximum: MAX_INTEGER } as const;
 const to = { type: "string", minLength: 1, maxLength: MAX_NAME_BYTES + 6 } as const;
 const token = { type: "string", minLength: 1, maxLength: 16_384 } as const;
-const handle = { type: "string", minLength: 1, maxLength: 64 } as const;
-const handles = { type: "array", items: handle, maxItems: MAX_BATCH } as const;
-const reason = { type: "string", maxLength: MAX_REASON_CHARS } as const;
-const delayMs = { type: "integer", minimum: 0, maximum: MAX_DELAY_MS } as const;
+const handles = { type: "array", items: HANDLE, maxItems: MAX_BATCH } as const;
 const leaseMs = { type: "integer", minimum: MIN_LEASE_MS, maximum: MAX_LEASE_MS } as const;
-const failed = object({ delivery: handle, reason, delayMs }, ["delivery"]);
-const given = object({ delivery: handle, reason }, ["delivery"]);
 
 export const HELLO = object(
   {
@@ -61,22 +54,9 @@ export const CREDIT = object({ id, sub, add: { type: "integer", minimum: 1, maxi
   "add",
 ]);
 export const UNSUBSCRIBE = object({ id, sub }, ["id", "sub"]);
-export const SETTLE = object(
-  {
-    id,
-    sub,
-    ack: handles,
-    release: handles,
-    fail: { type: "array", items: failed, maxItems: MAX_BATCH },
-    dead: { type: "array", items: given, maxItems: MAX_BATCH },
-  },
-  ["sub"],
-);
+export const SETTLE = object({ ...SETTLE_FIELDS.fields, id, sub }, ["sub"]);
 export const EXTEND = object({ id, sub, deliveries: handles, leaseMs }, ["sub", "deliveries", "leaseMs"]);
 export const BYE = object({ id }, []);
-
-/** The credit of a subscription that names none. */
-export const SUBSCRIBE_CREDIT = DEFAULT_CREDIT;
 
 /** Frames by their `op`. */
 export const FRAMES: ReadonlyMap<string, ObjectSpec> = new Map<string, ObjectSpec>([

@@ -1,6 +1,5 @@
 // The JSON framing, first half: from the bytes of a frame to requests that may be carried out. The requests are requests.ts.
-
-import { refuse } from "../../errors.ts";
+import { type Refusal, refuse } from "../../errors.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Connection, Protocol } from "../../gateway/connection.ts";
 import type { Subscription } from "../../gateway/session.ts";
@@ -8,23 +7,16 @@ import { MAX_BATCH, MAX_FRAME_BYTES, MAX_PENDING_REQUESTS } from "../../limits.t
 import type { DeliveryView } from "../../link/deliveries.ts";
 import { quote } from "../../message/json.ts";
 import { checkObject } from "../../schema.ts";
+import { type Answer, Answers } from "./answers.ts";
+import { CLOSE } from "./close.ts";
 import { FRAMES } from "./frames.ts";
 import { Handshake } from "./handshake.ts";
 import { errorFrame, joinFrames, messageFrame } from "./render.ts";
 import { Requests } from "./requests.ts";
 
 /** Requests that other parts of the contract name and that this version does not serve. */
-const NOT_SERVED = new Set(["commit", "request"]);
+const NOT_SERVED = new Set<unknown>(["commit", "request"]);
 const encoder = new TextEncoder();
-
-/** Closing codes of the contract. */
-export const CLOSE = {
-  badFrame: 4400,
-  unauthenticated: 4401,
-  forbidden: 4403,
-  takenOver: 4409,
-  tooLarge: 4413,
-} as const;
 
 /** `dunlin.v1.json`. */
 export class JsonProtocol implements Protocol {
@@ -33,7 +25,7 @@ export class JsonProtocol implements Protocol {
   readonly #requests: Requests;
 
   constructor(broker: Broker) {
-    this.#handshake = new Handshake(broker, (connection) => this.#resume(connection));
+    this.#handshake = new Handshake(broker, (connection) => this.#goOn(connection));
     this.#requests = new Requests(broker);
   }
 
@@ -48,17 +40,15 @@ export class JsonProtocol implements Protocol {
     } catch {
       return connection.close(CLOSE.badFrame, "a frame is JSON");
     }
-    const requests = Array.isArray(frame) ? frame : [frame];
-    if (requests.length > MAX_BATCH) {
-      const text = `a frame has at most ${MAX_BATCH} objects, got ${requests.length}`;
-      return connection.write(errorFrame(undefined, refuse("batch-too-large", text)));
-    }
-    if (connection.authenticating) this.#hold(connection, requests);
-    else this.#run(connection, requests);
+    const requests: unknown[] = Array.isArray(frame) ? frame : [frame];
+    const refusal = checkCount(connection, requests.length);
+    if (refusal !== undefined) return connection.write(errorFrame(undefined, refusal));
+    const answers = new Answers(connection, requests.length);
+    for (const [index, request] of requests.entries()) this.#take(connection, request, answers.at(index));
   }
 
   deliver(connection: Connection, subscription: Subscription, delivery: DeliveryView): void {
-    if (isExpired(connection)) return this.#expired(connection);
+    if (isExpired(connection)) return this.expired(connection);
     connection.write(messageFrame(subscription.sub, quote(`queue:${subscription.address.name}`), delivery));
   }
 
@@ -66,70 +56,74 @@ export class JsonProtocol implements Protocol {
     connection.write(JSON.stringify({ op: "event", kind: "gone", sub: subscription.sub, reason }));
   }
 
+  expiring(connection: Connection, expiresAt: number): void {
+    connection.write(JSON.stringify({ op: "event", kind: "expiring", expiresAt }));
+  }
+
+  expired(connection: Connection): void {
+    connection.write(errorFrame(undefined, refuse("token-expired", "the token has expired")));
+    connection.close(CLOSE.unauthenticated, "the token has expired");
+  }
+
   join(frames: string[]): string {
     return joinFrames(frames);
   }
 
-  #run(connection: Connection, requests: unknown[]): void {
-    for (const [index, request] of requests.entries()) {
-      if (!connection.open) return;
-      this.#runOne(connection, request);
-      if (connection.authenticating) {
-        this.#hold(connection, requests.slice(index + 1));
-        return;
-      }
+  /** Runs a request, or holds it while the connection is being authenticated: what comes after a hello runs after it. */
+  #take(connection: Connection, request: unknown, answer: Answer): void {
+    if (connection.authenticating) connection.held.push(() => this.#run(connection, request, answer));
+    else this.#run(connection, request, answer);
+  }
+
+  #goOn(connection: Connection): void {
+    while (!connection.authenticating) {
+      const run = connection.held.shift();
+      if (run === undefined) return;
+      run();
     }
   }
 
-  #runOne(connection: Connection, request: unknown): void {
+  #run(connection: Connection, request: unknown, answer: Answer): void {
+    if (!connection.open) return answer(undefined);
     if (typeof request !== "object" || request === null || Array.isArray(request)) {
-      return connection.write(
+      return answer(
         errorFrame(undefined, refuse("bad-frame", "a frame is an object or an array of objects")),
       );
     }
     const { op, id } = request as { op?: unknown; id?: unknown };
     const knownId = typeof id === "number" && Number.isSafeInteger(id) && id >= 1 ? id : undefined;
     if (connection.session === undefined && op !== "hello") {
-      connection.write(errorFrame(knownId, refuse("bad-state", "the first frame is hello")));
+      answer(errorFrame(knownId, refuse("bad-state", "the first frame is hello")));
       return connection.close(CLOSE.badFrame, "the first frame is hello");
     }
-    if (isExpired(connection) && op !== "auth") return this.#expired(connection);
-    const spec = typeof op === "string" ? FRAMES.get(op) : undefined;
-    if (spec === undefined) {
-      const kind = NOT_SERVED.has(String(op)) ? "not-supported" : "unknown-op";
-      return connection.write(
-        errorFrame(knownId, refuse(kind, `op ${JSON.stringify(op) ?? "(none)"} is not served`)),
-      );
+    if (isExpired(connection) && op !== "auth") {
+      answer(errorFrame(knownId, refuse("token-expired", "the token has expired")));
+      return connection.close(CLOSE.unauthenticated, "the token has expired");
     }
-    const wrong = checkObject(spec, request, "");
-    if (wrong !== undefined) {
-      const kind = wrong.startsWith("to ") ? "bad-address" : "bad-field";
-      return connection.write(errorFrame(knownId, refuse(kind, wrong)));
-    }
-    if (connection.waiting >= MAX_PENDING_REQUESTS) {
-      const text = `${MAX_PENDING_REQUESTS} requests of this connection wait for an answer`;
-      return connection.write(errorFrame(knownId, refuse("too-many", text, 1_000)));
-    }
-    if (op === "hello" || op === "auth") this.#handshake.run(connection, op, request);
-    else this.#requests.run(connection, op as string, request);
+    const refusal = checkRequest(op, request);
+    if (refusal !== undefined) answer(errorFrame(knownId, refusal));
+    else if (op === "hello" || op === "auth") this.#handshake.run(connection, op, request, answer);
+    else this.#requests.run(connection, op as string, request, answer);
   }
+}
 
-  #hold(connection: Connection, requests: unknown[]): void {
-    connection.held.push(...requests);
-    if (connection.held.length <= MAX_PENDING_REQUESTS) return;
-    connection.held.length = 0;
-    connection.close(4429, `at most ${MAX_PENDING_REQUESTS} requests wait for the welcome`);
-  }
+function checkCount(connection: Connection, count: number): Refusal | undefined {
+  if (count > MAX_BATCH)
+    return refuse("batch-too-large", `a frame has at most ${MAX_BATCH} objects, got ${count}`);
+  if (connection.waiting + count <= MAX_PENDING_REQUESTS) return undefined;
+  return refuse("too-many", `${MAX_PENDING_REQUESTS} requests of this connection wait for an answer`, 1_000);
+}
 
-  /** Goes on with what arrived while the connection was being authenticated. */
-  #resume(connection: Connection): void {
-    this.#run(connection, connection.held.splice(0));
+function checkRequest(op: unknown, request: object): Refusal | undefined {
+  const spec = typeof op === "string" ? FRAMES.get(op) : undefined;
+  if (spec === undefined) {
+    return refuse(
+      NOT_SERVED.has(op) ? "not-supported" : "unknown-op",
+      `op ${JSON.stringify(op) ?? "(none)"} is not served`,
+    );
   }
-
-  #expired(connection: Connection): void {
-    connection.write(errorFrame(undefined, refuse("token-expired", "the token has expired")));
-    connection.close(CLOSE.unauthenticated, "the token has expired");
-  }
+  const wrong = checkObject(spec, request, "");
+  return wrong === undefined ? undefined : refuse("bad-field", wrong);
 }
 
 function isExpired(connection: Connection): boolean {

@@ -2,25 +2,25 @@
 import { type Address, parseAddress, queueObjectName } from "../../address.ts";
 import { permits } from "../../auth/permission.ts";
 import type { Action, Principal } from "../../auth/principal.ts";
-import { type Env, maxMessageBytes } from "../../env.ts";
+import { maxMessageBytes } from "../../env.ts";
 import { isRefusal, type Refusal, refuse } from "../../errors.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Connection } from "../../gateway/connection.ts";
-import type { CommandDone } from "../../gateway/queue-link.ts";
 import type { Session, Subscription } from "../../gateway/session.ts";
-import { MAX_BATCH } from "../../limits.ts";
-import type { Outcome, Settlement } from "../../link/commands.ts";
+import { DEFAULT_CREDIT, MAX_CREDIT } from "../../limits.ts";
 import { parseHandle } from "../../link/handle.ts";
+import type { QueueResult } from "../../link/results.ts";
+import { settlementsOf } from "../../link/settle-fields.ts";
 import { toMessage } from "../../message/fields.ts";
-import {
-  type ByeFrame,
-  type CreditFrame,
-  type ExtendFrame,
-  type PublishFrame,
-  type SettleFrame,
-  SUBSCRIBE_CREDIT,
-  type SubscribeFrame,
-  type UnsubscribeFrame,
+import type { Answer } from "./answers.ts";
+import type {
+  ByeFrame,
+  CreditFrame,
+  ExtendFrame,
+  PublishFrame,
+  SettleFrame,
+  SubscribeFrame,
+  UnsubscribeFrame,
 } from "./frames.ts";
 import { errorFrame, okFrame, publishedFrame } from "./render.ts";
 
@@ -34,174 +34,144 @@ export class Requests {
 
   constructor(broker: Broker) {
     this.#broker = broker;
-    this.#maxMessageBytes = maxMessageBytes(broker.env as Env);
+    this.#maxMessageBytes = maxMessageBytes(broker.env);
   }
 
   /** Runs a frame that passed the check of its fields. */
-  run(connection: Connection, op: string, frame: object): void {
+  run(connection: Connection, op: string, frame: object, answer: Answer): void {
     const session = connection.session!;
     switch (op) {
       case "publish":
-        return this.#publish(connection, session, frame as PublishFrame);
+        return this.#publish(session, frame as PublishFrame, answer);
       case "settle":
-        return this.#settle(connection, session, frame as SettleFrame);
+        return this.#settle(session, frame as SettleFrame, answer);
       case "extend":
-        return this.#extend(connection, session, frame as ExtendFrame);
+        return this.#extend(session, frame as ExtendFrame, answer);
       case "subscribe":
-        return this.#subscribe(connection, session, frame as SubscribeFrame);
+        return this.#subscribe(session, frame as SubscribeFrame, answer);
       case "credit":
-        return this.#credit(connection, session, frame as CreditFrame);
+        return this.#credit(session, frame as CreditFrame, answer);
       case "unsubscribe":
-        return this.#unsubscribe(connection, session, frame as UnsubscribeFrame);
+        return this.#unsubscribe(session, frame as UnsubscribeFrame, answer);
       case "bye":
-        return this.#bye(connection, frame as ByeFrame);
+        return this.#bye(connection, frame as ByeFrame, answer);
     }
   }
 
-  #publish(connection: Connection, session: Session, frame: PublishFrame): void {
+  #publish(session: Session, frame: PublishFrame, answer: Answer): void {
     const { id, to } = frame;
     const address = queueAddress(to, session.principal, "publish");
-    if (isRefusal(address)) return connection.write(errorFrame(id, address));
+    if (isRefusal(address)) return answer(errorFrame(id, address));
     const message = toMessage(frame, Date.now(), this.#maxMessageBytes);
-    if (isRefusal(message)) return connection.write(errorFrame(id, message));
-    connection.waiting++;
+    if (isRefusal(message)) return answer(errorFrame(id, message));
     const { messageId } = message;
     this.#broker.links
       .to(queueObjectName(session.namespace, address.name))
       .publish(message, (outcome, epoch) => {
-        connection.waiting--;
-        if (isRefusal(outcome)) connection.write(errorFrame(id, outcome));
-        else if (id !== undefined) connection.write(publishedFrame(id, messageId, outcome, epoch));
+        if (isRefusal(outcome)) answer(errorFrame(id, outcome));
+        else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome, epoch));
       });
   }
 
-  #settle(connection: Connection, session: Session, frame: SettleFrame): void {
-    const { id, ack = [], release = [], fail = [], dead = [] } = frame;
-    const subscription = this.#subscription(connection, session, frame);
+  #settle(session: Session, frame: SettleFrame, answer: Answer): void {
+    const { id } = frame;
+    const subscription = this.#subscription(session, frame, answer);
     if (subscription === undefined) return;
-    const settlements: Settlement[] = [];
-    const deliveries: string[] = [];
-    const add = (delivery: string, outcome: Outcome, reason = "", delayMs?: number) => {
-      deliveries.push(delivery);
-      settlements.push({ ...parseHandle(delivery), outcome, delayMs, reason });
-    };
-    for (const delivery of ack) add(delivery, "ack");
-    for (const delivery of release) add(delivery, "release");
-    for (const { delivery, reason, delayMs } of fail) add(delivery, "fail", reason, delayMs);
-    for (const { delivery, reason } of dead) add(delivery, "dead", reason);
-    if (deliveries.length > MAX_BATCH) {
-      const text = `a settle has at most ${MAX_BATCH} deliveries, got ${deliveries.length}`;
-      return connection.write(errorFrame(id, refuse("batch-too-large", text)));
-    }
-    this.#command(subscription, connection, { type: "settle", settlements }, id, (settled) => {
-      const lost = deliveries.filter((_, index) => !settled[index]);
-      return { settled: deliveries.length - lost.length, lost };
+    const settles = settlementsOf(frame);
+    if (isRefusal(settles)) return answer(errorFrame(id, settles));
+    const { deliveries, settlements } = settles;
+    this.#broker.links.to(subscription.target).command({ type: "settle", settlements }, (result) => {
+      const lost = lostOf(deliveries, result);
+      answer(replyFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
     });
   }
 
-  #extend(connection: Connection, session: Session, frame: ExtendFrame): void {
+  #extend(session: Session, frame: ExtendFrame, answer: Answer): void {
     const { id, deliveries, leaseMs } = frame;
-    const subscription = this.#subscription(connection, session, frame);
+    const subscription = this.#subscription(session, frame, answer);
     if (subscription === undefined) return;
-    const command = { type: "extend", handles: deliveries.map(parseHandle), leaseMs } as const;
-    this.#command(subscription, connection, command, id, (extended) => {
-      const lost = deliveries.filter((_, index) => !extended[index]);
-      return { extended: deliveries.length - lost.length, lost };
+    const handles = deliveries.map(parseHandle);
+    this.#broker.links.to(subscription.target).command({ type: "extend", handles, leaseMs }, (result) => {
+      const lost = lostOf(deliveries, result);
+      answer(replyFrame(id, result, () => ({ extended: deliveries.length - lost.length, lost })));
     });
   }
 
-  #subscribe(connection: Connection, session: Session, frame: SubscribeFrame): void {
-    const { id, sub, to, credit = SUBSCRIBE_CREDIT, leaseMs, filter } = frame;
+  #subscribe(session: Session, frame: SubscribeFrame, answer: Answer): void {
+    const { id, sub, to, credit = DEFAULT_CREDIT, leaseMs, filter } = frame;
     if (filter !== undefined) {
-      return connection.write(
-        errorFrame(id, refuse("not-supported", "filters of queue subscriptions are not served")),
-      );
+      return answer(errorFrame(id, refuse("not-supported", "filters of queue subscriptions are not served")));
     }
     const address = queueAddress(to, session.principal, "consume");
-    if (isRefusal(address)) return connection.write(errorFrame(id, address));
+    if (isRefusal(address)) return answer(errorFrame(id, address));
     const ref = 1 + Math.floor(Math.random() * REF_RANGE);
-    const done: CommandDone = (result, epoch) => {
-      connection.waiting--;
-      if (result.type === "refused") connection.write(errorFrame(id, result.refusal));
-      // A queue keeps what was not settled: nothing can be missing.
-      else if (result.type === "done")
-        connection.write(okFrame(id, { sub, epoch, seq: result.seq, recovered: true }));
-    };
-    connection.waiting++;
-    const refusal = this.#broker.sessions.subscribe(session, { sub, address, credit, leaseMs, ref }, done);
-    if (refusal === undefined) return;
-    connection.waiting--;
-    connection.write(errorFrame(id, refusal));
-  }
-
-  #credit(connection: Connection, session: Session, frame: CreditFrame): void {
-    const { id, add } = frame;
-    const subscription = this.#subscription(connection, session, frame);
-    if (subscription === undefined) return;
-    connection.waiting++;
-    this.#broker.sessions.addCredit(
-      subscription,
-      add,
-      answer(connection, id, { credit: subscription.credit + add }),
+    const refusal = this.#broker.sessions.subscribe(
+      session,
+      { sub, address, credit, leaseMs, ref },
+      (result, epoch) => {
+        const seq = result.type === "done" ? result.seq : 0;
+        // A queue keeps what was not settled: nothing can be missing.
+        answer(replyFrame(id, result, () => ({ sub, epoch, seq, recovered: true })));
+      },
     );
+    if (refusal !== undefined) answer(errorFrame(id, refusal));
   }
 
-  #unsubscribe(connection: Connection, session: Session, frame: UnsubscribeFrame): void {
-    const subscription = this.#subscription(connection, session, frame);
+  #credit(session: Session, frame: CreditFrame, answer: Answer): void {
+    const { id, sub, add } = frame;
+    const subscription = this.#subscription(session, frame, answer);
     if (subscription === undefined) return;
-    connection.waiting++;
-    this.#broker.sessions.unsubscribe(subscription, answer(connection, frame.id, { sub: frame.sub }));
+    const credit = subscription.credit + add;
+    if (credit > MAX_CREDIT) {
+      const text = `add must leave the credit at ${MAX_CREDIT} or less, got ${subscription.credit} + ${add}`;
+      return answer(errorFrame(id, refuse("bad-field", text)));
+    }
+    this.#broker.sessions.addCredit(subscription, add, (result) => {
+      answer(replyFrame(id, result, () => ({ sub, credit })));
+    });
   }
 
-  #bye(connection: Connection, { id }: ByeFrame): void {
-    if (id !== undefined) connection.write(okFrame(id, {}));
+  #unsubscribe(session: Session, frame: UnsubscribeFrame, answer: Answer): void {
+    const { id, sub } = frame;
+    const subscription = this.#subscription(session, frame, answer);
+    if (subscription === undefined) return;
+    this.#broker.sessions.unsubscribe(subscription, (result) => {
+      answer(replyFrame(id, result, () => ({ sub })));
+    });
+  }
+
+  #bye(connection: Connection, { id }: ByeFrame, answer: Answer): void {
+    answer(id === undefined ? undefined : okFrame(id, {}));
     this.#broker.sessions.lost(connection, Date.now());
     connection.close(1000, "bye");
   }
 
   #subscription(
-    connection: Connection,
     session: Session,
     frame: { id?: number; sub: number },
+    answer: Answer,
   ): Subscription | undefined {
     const subscription = session.subscriptions.get(frame.sub);
     if (subscription === undefined) {
-      connection.write(
-        errorFrame(frame.id, refuse("no-subscription", `there is no subscription ${frame.sub}`)),
-      );
+      answer(errorFrame(frame.id, refuse("no-subscription", `there is no subscription ${frame.sub}`)));
     }
     return subscription;
   }
-
-  #command(
-    subscription: Subscription,
-    connection: Connection,
-    command:
-      | { type: "settle"; settlements: Settlement[] }
-      | { type: "extend"; handles: Settlement[] | ReturnType<typeof parseHandle>[]; leaseMs: number },
-    id: number | undefined,
-    fields: (settled: boolean[]) => Record<string, unknown>,
-  ): void {
-    connection.waiting++;
-    this.#broker.links.to(subscription.target).command(command, (result) => {
-      connection.waiting--;
-      if (result.type === "refused") connection.write(errorFrame(id, result.refusal));
-      else if (id !== undefined && result.type === "settled")
-        connection.write(okFrame(id, fields(result.settled)));
-    });
-  }
 }
 
-function answer(
-  connection: Connection,
+/** The answer that a result makes; none for success without an id. */
+function replyFrame(
   id: number | undefined,
-  fields: Record<string, unknown>,
-): CommandDone {
-  return (result) => {
-    connection.waiting--;
-    if (result.type === "refused") connection.write(errorFrame(id, result.refusal));
-    else if (id !== undefined) connection.write(okFrame(id, fields));
-  };
+  result: QueueResult,
+  fields: () => Record<string, unknown>,
+): string | undefined {
+  if (result.type === "refused") return errorFrame(id, result.refusal);
+  return id === undefined ? undefined : okFrame(id, fields());
+}
+
+/** The handles whose lease was lost. */
+function lostOf(deliveries: string[], result: QueueResult): string[] {
+  return result.type === "settled" ? deliveries.filter((_, index) => !result.settled[index]) : deliveries;
 }
 
 /** The queue that a frame names, if there can be one and the client may do this to it. */

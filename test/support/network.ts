@@ -5,6 +5,8 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 export interface Network {
   /** URL of the broker through it. */
   url: string;
+  /** Ends every connection, without a word of the protocols above. */
+  cut(): void;
   /** Nothing passes any more, and nobody is told: neither on open connections nor on new ones. */
   fallSilent(): void;
   /** New connections pass again; those from before stay silent for ever. */
@@ -35,6 +37,9 @@ export async function networkTo(brokerPort: number): Promise<Network> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    cut() {
+      for (const socket of sockets) socket.resetAndDestroy();
+    },
     fallSilent() {
       silent = true;
       for (const socket of sockets) {
