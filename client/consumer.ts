@@ -17,7 +17,10 @@ import { type Delivery, MAX_BATCH, type MessageFrame } from "./wire.ts";
 export interface ConsumeOptions {
   /** At most this many messages are out at this consumer, buffered or handed out, and not settled: 1 to 10,000; 64 by default. */
   credit?: number;
-  /** After this time without a sign of life from this client its messages go to others: 1,000 ms to 12 h; 30 s by default. */
+  /**
+   * After this time without a sign of life from this client its messages go to others: 1,000 ms to 12 h; 30 s by default. Browsers
+   * let the timers of a tab that is hidden for long run once a minute: for long jobs in such tabs, choose 180,000 or more.
+   */
   leaseMs?: number;
   /** No message is kept alive for longer than this, so that a handler that hangs loses it at last: 12 h by default. */
   maxHoldMs?: number;

@@ -23,6 +23,11 @@ export interface ConnectOptions {
   maxOutboxMessages?: number;
   /** The same for the length of their JSON text: 64 MiB by default. */
   maxOutboxBytes?: number;
+  /**
+   * A message whose confirm did not come is sent again after a reconnection, but not when it first left longer ago than this: it
+   * then rejects with `outcome-unknown`. 240,000 ms by default, below the 5 minutes for which queues recognise a repetition.
+   */
+  retryForMs?: number;
   /** A connection silent for this long is probed, and given up after half of it more: 20,000 ms by default. */
   pingMs?: number;
   /** A WebSocket class to use in place of the platform's. */
@@ -52,6 +57,7 @@ type Listeners = { [Type in keyof DunlinEvents]: Set<Listener<Type>> };
 const SESSION_EXPIRY_SECONDS = 30;
 const MAX_OUTBOX_MESSAGES = 10_000;
 const MAX_OUTBOX_BYTES = 67_108_864;
+const RETRY_FOR_MS = 240_000;
 const PING_MS = 20_000;
 const CLOSE_TIMEOUT_MS = 5_000;
 
@@ -89,6 +95,7 @@ export class Dunlin {
         limits: {
           maxMessages: options.maxOutboxMessages ?? MAX_OUTBOX_MESSAGES,
           maxBytes: options.maxOutboxBytes ?? MAX_OUTBOX_BYTES,
+          retryForMs: options.retryForMs ?? RETRY_FOR_MS,
         },
         // A stable client id may resume a session with subscriptions of its former life, which are not ours.
         firstSub: options.client === undefined ? 0 : Math.floor(Math.random() * 2 ** 31),

@@ -2,7 +2,7 @@
 // The public classes are thin covers of it.
 import { Connection, type ConnectionOptions, type ConnectionState, FIRST_ID } from "./connection.ts";
 import type { Flushing, Link, Subscriber } from "./consumer.ts";
-import { closedError, DunlinError, errorOf } from "./errors.ts";
+import { DunlinError, errorOf } from "./errors.ts";
 import { type Entry, Outbox, type OutboxLimits } from "./outbox.ts";
 import { PlainRequest } from "./request.ts";
 import { Turn } from "./turn.ts";
@@ -133,7 +133,7 @@ export class Engine implements Link {
       const entry = subscriber.resubscribe(welcome.resumed);
       if (entry) first.push(entry);
     }
-    this.outbox.rewind(first, closedError());
+    this.outbox.rewind(first, Date.now());
     for (const subscriber of subscribers) subscriber.resumeLeases();
     this.#flush();
     const waiting = this.#whenReady;
@@ -163,7 +163,7 @@ export class Engine implements Link {
     for (const consumer of this.#touched) consumer.flush();
     this.#touched.clear();
     if (!this.isOpen) return;
-    for (const frame of this.outbox.takeFrames()) this.#connection.send(frame);
+    for (const frame of this.outbox.takeFrames(Date.now())) this.#connection.send(frame);
   }
 
   #stateChanged(state: ConnectionState, error: DunlinError | undefined): void {

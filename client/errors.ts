@@ -15,10 +15,11 @@ export interface ErrorDetail {
 /**
  * A refusal by the broker, or by the client itself.
  *
- * Of the broker's own table: `queue-full`, `forbidden`, `message-too-large`, … with `code` 100–599. Closing codes of a socket
- * come with `code` 4400–4999. Of the client, with `code` 0: `outbox-full` (too much is unconfirmed), `closed` (by
- * `dunlin.close()`, so whether the message was stored is unknown), `bad-body` (not JSON), `frame-too-large`, `gone` (the queue was
- * deleted), `token` (the callback failed), `unreachable` (an attempt to connect failed).
+ * From the broker's own table come `queue-full`, `forbidden`, `message-too-large` and the others, with `code` 100 to 599.
+ * Closing codes of a socket come with `code` 4400 to 4999. The client's own have `code` 0: `outbox-full` (too much is unconfirmed),
+ * `outcome-unknown` (a confirm was lost, and it is too late to ask), `closed` (by `dunlin.close()`: what was not confirmed may be
+ * stored or not), `bad-body` (not JSON), `frame-too-large`, `gone` (the queue was deleted), and in `error` events `token` (the
+ * callback failed) and `unreachable` (an attempt to connect failed).
  *
  * @example
  * try {

@@ -1,6 +1,6 @@
 // Everything sent and not yet answered, in order, within limits: what leaves in which frame, and what leaves again after a lost
 // socket. Knows neither sockets nor what the requests mean.
-import { type DunlinError, isPassing } from "./errors.ts";
+import { DunlinError, isPassing } from "./errors.ts";
 import { MAX_BATCH, type Reply } from "./wire.ts";
 
 /** A request on its way to its answer. */
@@ -12,6 +12,8 @@ export interface Entry {
   readonly counted: 0 | 1;
   /** Whether it is sent again after a lost socket. */
   readonly kept: boolean;
+  /** When it first left, in milliseconds since 1970; undefined until then. The outbox writes it. */
+  sentAtMs?: number;
   /** Takes the broker's answer. Called at most once, and never after `abandon`. */
   reply(frame: Reply): void;
   /** No answer will come any more. */
@@ -22,6 +24,8 @@ export interface Entry {
 export interface OutboxLimits {
   maxMessages: number;
   maxBytes: number;
+  /** A message that first left longer ago than this is not sent again: the broker may have forgotten that it has it. */
+  retryForMs: number;
 }
 
 // A character is at most three bytes of UTF-8, so this many stay well below the broker's frame limit of 4 MiB.
@@ -84,12 +88,13 @@ export class Outbox {
    *
    * @param first requests that go before all others, such as the subscriptions whose deliveries the others settle
    */
-  rewind(first: Entry[], error: DunlinError): void {
+  rewind(first: Entry[], nowMs: number): void {
     const old = [...this.#entries.values()];
     this.#unsent = [];
     for (const entry of first) this.add(entry);
     for (const entry of old) {
-      if (entry.kept) this.#unsent.push(entry);
+      const error = this.#reasonToAbandon(entry, nowMs);
+      if (!error) this.#unsent.push(entry);
       else {
         this.#forget(entry);
         entry.abandon(error);
@@ -98,11 +103,13 @@ export class Outbox {
   }
 
   /** The unsent requests as frames: each as full as the broker's limits on a batch allow. */
-  takeFrames(): string[] {
+  takeFrames(nowMs: number): string[] {
     const frames: string[] = [];
     let parts: string[] = [];
     let chars = 0;
-    for (const { text } of this.#unsent) {
+    for (const entry of this.#unsent) {
+      const { text } = entry;
+      entry.sentAtMs ??= nowMs;
       if (parts.length === MAX_BATCH || (parts.length > 0 && chars + text.length > MAX_FRAME_CHARS)) {
         frames.push(frameOf(parts));
         parts = [];
@@ -130,6 +137,14 @@ export class Outbox {
       entry.abandon(error);
     }
     this.#announceEmpty();
+  }
+
+  #reasonToAbandon(entry: Entry, nowMs: number): DunlinError | undefined {
+    if (!entry.kept) return new DunlinError("The connection was lost", { kind: "lost" });
+    const isTooLate = entry.counted && nowMs - (entry.sentAtMs ?? nowMs) > this.#limits.retryForMs;
+    if (!isTooLate) return undefined;
+    const message = `Unconfirmed for more than ${this.#limits.retryForMs} ms: whether the message was stored is unknown`;
+    return new DunlinError(message, { kind: "outcome-unknown" });
   }
 
   #repeat(entry: Entry, askedMs = 0): boolean {

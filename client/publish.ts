@@ -73,6 +73,7 @@ export class Publish implements Entry {
   readonly counted = 1;
   readonly id: number;
   readonly text: string;
+  sentAtMs?: number;
   readonly #waiter: Waiter;
 
   constructor(id: number, text: string, waiter: Waiter) {

@@ -40,10 +40,11 @@ export class Queue<Body = unknown> {
 
   /**
    * Sends a message, and resolves once it is safely on disk. It is sent again after a lost connection, and still stored once.
-   * Sends of one turn travel in one frame, so there is no need to wait for one before the next.
+   * Sends of one turn travel in one frame, so there is no need to wait for one before the next. They are stored in their order,
+   * except when the broker is in trouble and takes some of them only at the second try.
    *
    * @param body any JSON value, or bytes as a `Uint8Array`
-   * @throws DunlinError when the broker refuses it, or with kind `outbox-full`, `bad-body` or `closed`
+   * @throws DunlinError when the broker refuses it, or with kind `outbox-full`, `outcome-unknown`, `bad-body` or `closed`
    * @example
    * const { seq } = await jobs.send({ n: 1 }, { group: "customer-3" });
    */

@@ -16,6 +16,7 @@ export class PlainRequest implements Entry {
   readonly counted = 0;
   readonly id: number;
   readonly text: string;
+  sentAtMs?: number;
   readonly kept: boolean;
   readonly #end: RequestEnd;
 

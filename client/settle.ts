@@ -63,6 +63,7 @@ export class SettleBatch implements Entry {
   readonly #dead: (OutcomeDetail & { delivery: Delivery })[] = [];
   id = 0;
   text = "";
+  sentAtMs?: number;
 
   /**
    * @param done told once the leases are answered for, with the error when the broker refused the whole frame

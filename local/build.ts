@@ -1,9 +1,10 @@
 // Bundles the Worker and the browser client. Used by `npm start`, `wrangler` (through wrangler.toml) and the size check.
-import { readFile } from "node:fs/promises";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { parse } from "smol-toml";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** The parts of wrangler.toml that a local run shares with a deployment, so that there is one source for them. */
 export interface WorkerConfig {
@@ -29,6 +30,13 @@ export async function bundleClient(): Promise<string> {
   return bundle("client/index.ts", { conditions: ["browser"], external: [], minify: true });
 }
 
+/** Writes what browsers load into a folder: the page, and the client as `client.js`. */
+export async function buildAssets(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await cp(`${root}local/page`, folder, { recursive: true });
+  await writeFile(`${folder}/client.js`, await bundleClient());
+}
+
 async function bundle(
   entry: string,
   options: { conditions: string[]; external: string[]; minify?: boolean },
@@ -45,3 +53,6 @@ async function bundle(
   });
   return result.outputFiles[0]!.text;
 }
+
+// As a program: the assets of a deployment, where wrangler.toml looks for them.
+if (process.argv[1] === fileURLToPath(import.meta.url)) await buildAssets(`${root}dist/assets`);

@@ -1,7 +1,7 @@
 // `npm start`: the whole broker on one machine, with no account. Builds the Worker, runs it on workerd, keeps its data in a folder.
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { bundleClient, bundleWorker, readWorkerConfig } from "./build.ts";
+import { buildAssets, bundleWorker, readWorkerConfig } from "./build.ts";
 import { startRuntime } from "./runtime.ts";
 import { workerdConfig } from "./workerd-config.ts";
 
@@ -15,13 +15,21 @@ const dataFolder = resolve(process.env.DUNLIN_DATA ?? ".dunlin");
 const config = await readWorkerConfig();
 const runFolder = join(dataFolder, "run");
 const objectsFolder = join(dataFolder, "objects");
+const assetsFolder = join(runFolder, "assets");
 await mkdir(runFolder, { recursive: true });
 await mkdir(objectsFolder, { recursive: true });
 await writeFile(join(runFolder, "worker.js"), await bundleWorker(config.main));
-await writeFile(join(runFolder, "client.js"), await bundleClient());
+await writeFile(join(runFolder, "assets-worker.js"), await bundleWorker("local/assets-worker.ts"));
+await buildAssets(assetsFolder);
 await writeFile(
   join(runFolder, "config.capnp"),
-  workerdConfig(config, { host, port, objectsFolder, vars: { ...config.vars, ...localVars() } }),
+  workerdConfig(config, {
+    host,
+    port,
+    objectsFolder,
+    assetsFolder,
+    vars: { ...config.vars, ...localVars() },
+  }),
 );
 
 const runtime = await startWhenPortIsFree();

@@ -7,15 +7,18 @@ export interface LocalOptions {
   port: number;
   /** Folder of the Durable Objects' databases. */
   objectsFolder: string;
+  /** Folder of what browsers load. */
+  assetsFolder: string;
   /** Text bindings: the Worker's variables and secrets. */
   vars: Record<string, string>;
 }
 
-/** Returns workerd's configuration in its Cap'n Proto text form. The bundle must lie beside it as `worker.js`. */
+/** Returns workerd's configuration in its Cap'n Proto text form. The bundles must lie beside it. */
 export function workerdConfig(worker: WorkerConfig, options: LocalOptions): string {
   const objects = worker.durable_objects.bindings;
   const bindings = [
     ...objects.map((o) => `(name = ${quote(o.name)}, durableObjectNamespace = ${quote(o.class_name)})`),
+    `(name = "ASSETS", service = "assets")`,
     ...Object.entries(options.vars).map(([name, value]) => `(name = ${quote(name)}, text = ${quote(value)})`),
   ];
   const namespaces = objects.map(
@@ -26,6 +29,8 @@ export function workerdConfig(worker: WorkerConfig, options: LocalOptions): stri
 const config :Workerd.Config = (
   services = [
     (name = "dunlin", worker = .dunlin),
+    (name = "assets", worker = .assets),
+    (name = "files", disk = (path = ${quote(options.assetsFolder)})),
     (name = "objects", disk = (path = ${quote(options.objectsFolder)}, writable = true)),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
   ],
@@ -38,6 +43,11 @@ const dunlin :Workerd.Worker = (
   durableObjectNamespaces = [${namespaces.join(", ")}],
   durableObjectStorage = (localDisk = "objects"),
   bindings = [${bindings.join(", ")}],
+);
+const assets :Workerd.Worker = (
+  modules = [(name = "assets-worker.js", esModule = embed "assets-worker.js")],
+  compatibilityDate = ${quote(worker.compatibility_date)},
+  bindings = [(name = "FILES", service = "files")],
 );
 `;
 }

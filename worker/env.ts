@@ -16,6 +16,8 @@ export interface Env {
   GATEWAY: Objects<GatewayRpc>;
   QUEUE: Objects<QueueRpc>;
   DIRECTORY: Objects<DirectoryRpc>;
+  /** The page and the client for browsers. */
+  ASSETS?: { fetch(request: Request): Promise<Response> };
   GATEWAYS?: string;
   /** HS256 secret of the tokens. */
   DUNLIN_AUTH_SECRET?: string;

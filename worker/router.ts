@@ -55,7 +55,12 @@ allowOnly("/ws", ["GET"]);
 router.get("/healthz", () => json({ status: "ok" }));
 allowOnly("/healthz", ["GET"]);
 
-router.notFound((c) => problem(refuse("not-found", `there is nothing at ${c.req.path.slice(0, 200)}`)));
+router.notFound(async (c) => {
+  // A deployment serves its assets before it calls this Worker; a local run asks here.
+  const asset = c.req.method === "GET" ? await c.env.ASSETS?.fetch(c.req.raw) : undefined;
+  if (asset?.ok) return asset;
+  return problem(refuse("not-found", `there is nothing at ${c.req.path.slice(0, 200)}`));
+});
 router.onError((error) => {
   console.error("a call failed:", error);
   return problem(refuse("internal", "the broker failed on this call"));

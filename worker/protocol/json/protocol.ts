@@ -123,7 +123,8 @@ function checkRequest(op: unknown, request: object): Refusal | undefined {
     );
   }
   const wrong = checkObject(spec, request, "");
-  return wrong === undefined ? undefined : refuse("bad-field", wrong);
+  if (wrong === undefined) return undefined;
+  return refuse(wrong.startsWith("to ") ? "bad-address" : "bad-field", wrong);
 }
 
 function isExpired(connection: Connection): boolean {

@@ -118,7 +118,7 @@ export class Requests {
   }
 
   #credit(session: Session, frame: CreditFrame, answer: Answer): void {
-    const { id, sub, add } = frame;
+    const { id, add } = frame;
     const subscription = this.#subscription(session, frame, answer);
     if (subscription === undefined) return;
     const credit = subscription.credit + add;
@@ -127,7 +127,7 @@ export class Requests {
       return answer(errorFrame(id, refuse("bad-field", text)));
     }
     this.#broker.sessions.addCredit(subscription, add, (result) => {
-      answer(replyFrame(id, result, () => ({ sub, credit })));
+      answer(replyFrame(id, result, () => ({ credit })));
     });
   }
 
