@@ -41,7 +41,8 @@ const CONNECT_TIMEOUT_MS = 15_000;
 const STABLE_MS = 1_000;
 /** Quarters of `pingMs` to wait for an answer to hello. */
 const WELCOME_BEATS = 4;
-const AUTH_RETRY_MS = 1_000;
+/** The least time between two calls of the token callback on one connection, whatever the life of its tokens. */
+const TOKEN_INTERVAL_MS = 1_000;
 const CLOSE_GIVEN_UP = 4000;
 /** Replies to hello and auth: the engine counts from above. */
 const HELLO_ID = 1;
@@ -57,6 +58,7 @@ export class Connection {
   readonly #online = () => this.#probe();
   #state: ConnectionState = "connecting";
   #token: string | undefined;
+  #tokenAtMs = 0;
   #attempt = 0;
   #waitAtLeastMs = 0;
   #endWait: (() => void) | undefined;
@@ -138,6 +140,7 @@ export class Connection {
 
   async #refreshToken(): Promise<void> {
     const { token } = this.#options;
+    this.#tokenAtMs = Date.now();
     this.#token = typeof token === "function" ? await token() : token;
   }
 
@@ -194,13 +197,13 @@ export class Connection {
     const openedAtMs = this.#openedAtMs;
     const isCurrent = () => this.#state === "open" && this.#openedAtMs === openedAtMs;
     while (isCurrent()) {
+      await new Promise((resolve) => setTimeout(resolve, this.#tokenAtMs + TOKEN_INTERVAL_MS - Date.now()));
       try {
         await this.#refreshToken();
         if (isCurrent()) this.send(JSON.stringify({ op: "auth", id: AUTH_ID, token: this.#token }));
         return;
       } catch (error) {
         this.#events.report(tokenError(error));
-        await new Promise((resolve) => setTimeout(resolve, AUTH_RETRY_MS));
       }
     }
   }
@@ -212,10 +215,11 @@ export class Connection {
 
   #checkSilence(): void {
     this.#silentBeats += 1;
-    // `ping` is answered before anything of the broker runs, so it tells nothing of a hello without an answer.
-    if (this.#state !== "open" && ++this.#beatsBeforeWelcome === WELCOME_BEATS) this.#giveUp();
-    // Probed with two beats to answer: a beat may follow the probe at once when the timers of a sleeping machine wake up.
-    if (this.#probed) {
+    if (this.#state !== "open" && ++this.#beatsBeforeWelcome === WELCOME_BEATS) {
+      // `ping` is answered before anything of the broker runs, so it tells nothing of a hello without an answer.
+      this.#giveUp();
+    } else if (this.#probed) {
+      // Two beats to answer: one may follow the probe at once when the timers of a sleeping machine wake up.
       if (this.#silentBeats >= 2) this.#giveUp();
     } else if (this.#silentBeats >= (this.#events.isWaiting() ? 1 : 4)) this.#probe();
   }

@@ -15,7 +15,10 @@ export interface ConnectOptions {
   token?: string | (() => string | Promise<string>);
   /** Stable id of this client. Two connections must not share one: the later takes over. By default a random one. */
   client?: string;
-  /** How long the broker keeps subscriptions and leases after a lost connection, in seconds: 30 by default. */
+  /**
+   * How long the broker keeps subscriptions and leases after a lost connection, in seconds: 30 by default. What a tab held that was
+   * closed without `close()` comes back to the queue after this time.
+   */
   sessionExpirySeconds?: number;
   /** Namespace, where the token names none. */
   namespace?: string;

@@ -1,7 +1,12 @@
 // The one class of everything that goes wrong, and how an error frame or a closing code becomes it.
 import type { ErrorFrame } from "./wire.ts";
 
-/** What a caller may do after an error: nothing, repeat at once, or repeat after `afterMs`. */
+/**
+ * What a caller may do after an error: nothing, repeat at once, or repeat after `afterMs`.
+ *
+ * @example
+ * const mayRepeat = (retry: Retry) => retry !== "none";
+ */
 export type Retry = "none" | "now" | "after";
 
 /** The fields of a {@link DunlinError} beside its message. */

@@ -100,6 +100,7 @@ export class Outbox {
         entry.abandon(error);
       }
     }
+    if (this.#entries.size === 0) this.#announceEmpty();
   }
 
   /** The unsent requests as frames: each as full as the broker's limits on a batch allow. */

@@ -61,10 +61,7 @@ export function startConsumer(url: string, queue: string, effectsPath: string): 
 }
 
 function start(file: string, args: (string | number)[]): { child: ChildProcess; ended: Promise<void> } {
-  const child = fork(fileURLToPath(new URL(file, import.meta.url)), args.map(String), {
-    // node:sqlite says on each start that it is new.
-    execArgv: ["--disable-warning=ExperimentalWarning"],
-  });
+  const child = fork(fileURLToPath(new URL(file, import.meta.url)), args.map(String));
   live.add(child);
   const ended = new Promise<void>((resolve, reject) => {
     child.once("error", reject);

@@ -273,7 +273,7 @@ describe("permissions", () => {
   });
 });
 
-describe("a token's life on a socket", () => {
+describe.concurrent("a token's life on a socket", () => {
   it("[AUT9] auth replaces permissions and expiry; a bad one changes nothing", async ({ world }) => {
     const wire = await open(
       world,

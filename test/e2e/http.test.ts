@@ -366,6 +366,32 @@ describe("errors and paths", () => {
     expectProblem(answer, 400, 1);
   });
 
+  it("[HTTP19] pages of other origins may call", async ({ world }) => {
+    const url = new URL(`${queuePath("q")}/messages?ns=${world.ns}`, world.broker.url);
+    const origin = "https://shop.example";
+    const preflight = await http("OPTIONS", url, undefined, {
+      origin,
+      "access-control-request-method": "POST",
+      "access-control-request-headers": "authorization, content-type, idempotency-key, dunlin-group",
+    });
+    expect([200, 204]).toContain(preflight.status);
+    expect(preflight.headers.get("access-control-allow-origin")).toBe("*");
+    expect(preflight.headers.get("access-control-allow-methods")).toContain("POST");
+    expect(preflight.headers.get("access-control-allow-headers")?.toLowerCase()).toMatch(
+      /idempotency-key|\*/,
+    );
+    const posted = await http("POST", url, "x", { origin, "content-type": "text/plain" });
+    expect(posted.status).toBe(201);
+    expect(posted.headers.get("access-control-allow-origin")).toBe("*");
+    const missing = await http(
+      "GET",
+      new URL(`/v1/queues/none?ns=${world.ns}`, world.broker.url),
+      undefined,
+      { origin },
+    );
+    expect(missing.headers.get("access-control-allow-origin")).toBe("*");
+  });
+
   it("[HTTP17] /healthz is 200", async ({ world }) => {
     expect((await world.call("GET", "/healthz")).status).toBe(200);
   });

@@ -264,6 +264,26 @@ describe.concurrent("settle", () => {
     expect(answer).toEqual({ settled: 2, lost: ["stale"] });
   });
 
+  it("[LIM7] a settle or extend of more than 1,000 deliveries is refused as a whole", async ({ world }) => {
+    await world.publish("q", 1);
+    const wire = await world.connect();
+    await wire.ok({ op: "subscribe", sub: 1, to: "queue:q" });
+    const held = message(await wire.nextMessage());
+    const many = [held.delivery, ...Array.from({ length: 1_000 }, (_, i) => `x${i}`)];
+    for (const frame of [
+      { op: "settle", sub: 1, ack: many },
+      { op: "settle", sub: 1, ack: many.slice(0, 600), release: many.slice(600) },
+      { op: "extend", sub: 1, deliveries: many, leaseMs: 1_000 },
+    ]) {
+      expect(await wire.error(frame)).toMatchObject({ op: "error" });
+    }
+    for (const lists of [{ ack: many }, { extend: many.map((delivery) => ({ delivery, leaseMs: 1_000 })) }]) {
+      expect((await world.call("POST", "/v1/queues/q/settle", lists)).status).toBe(413);
+    }
+    expect(await world.stats("q")).toMatchObject({ leased: 1, settled: 0 });
+    expect(await wire.ok({ op: "settle", sub: 1, ack: many.slice(0, 1_000) })).toMatchObject({ settled: 1 });
+  });
+
   it("[FRM16] [SET1] a settle without id is silent and takes effect", async ({ world }) => {
     await world.publish("q", 1);
     const wire = await world.connect();

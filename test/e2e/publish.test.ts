@@ -110,6 +110,19 @@ describe("content", () => {
     expect((await world.receive("q"))[0]).toMatchObject(fields);
   });
 
+  it("[LIM7] headers beyond 65,536 bytes are refused", async ({ world }) => {
+    const wire = await world.connect();
+    await wire.ok({ op: "publish", to: "queue:q", body: 1, headers: { h: "x".repeat(65_000) } });
+    const frame = {
+      op: "publish",
+      to: "queue:q",
+      body: 2,
+      headers: { a: "x".repeat(40_000), b: "x".repeat(30_000) },
+    };
+    expect(await wire.error(frame)).toMatchObject({ op: "error" });
+    expect((await world.peek("q")).map((m) => m.headers!.h!.length)).toEqual([65_000]);
+  });
+
   it("[PUB11] time is when the broker accepted it", async ({ world }) => {
     const before = Date.now();
     await world.publish("q", 1);
@@ -249,6 +262,19 @@ describe("dedup", () => {
       seq: 1,
       duplicate: false,
     });
+  });
+
+  it("[DED8] the window holds the last 100,000 ids", async ({ world }) => {
+    await world.declare("q", { maxMessages: 1, overflow: "drop-oldest" });
+    const wire = await world.connect();
+    const ids = Array.from({ length: 100_001 }, (_, i) => `id-${i}`);
+    const publish = (messageId: string) => ({ op: "publish", to: "queue:q", body: 0, messageId });
+    for (let at = 0; at < ids.length; at += 1_000) {
+      await Promise.all(wire.requestAll(ids.slice(at, at + 1_000).map(publish)));
+    }
+    expect(await wire.ok(publish("id-1"))).toMatchObject({ duplicate: true, seq: 2 });
+    expect(await wire.ok(publish("id-100000"))).toMatchObject({ duplicate: true, seq: 100_001 });
+    expect(await wire.ok(publish("id-0"))).toMatchObject({ duplicate: false, seq: 100_002 });
   });
 
   it("[DED9] ids of 1 and 1,024 characters, of any alphabet, are kept apart", async ({ world }) => {

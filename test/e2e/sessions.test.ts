@@ -183,6 +183,18 @@ describe.concurrent("sessions that outlive their socket", () => {
     expect(await world.stats("q")).toMatchObject({ consumers: 1 });
   });
 
+  it("[SES8] [SUB4] a window raised by credit is as wide after the resume", async ({ world }) => {
+    const first = await world.connect(hello);
+    await first.ok({ op: "subscribe", sub: 1, to: "queue:q", credit: 1 });
+    await first.ok({ op: "credit", sub: 1, add: 2 });
+    for (let i = 0; i < 5; i += 1) await world.publish("q", i);
+    await take(first, 3);
+    first.cut();
+    const second = await world.connect(hello);
+    expect((await take(second, 3)).map((m) => m.body)).toEqual([0, 1, 2]);
+    await noMessage(second);
+  });
+
   it("[SES8] a session may be resumed many times", async ({ world }) => {
     await world.publish("q", 1);
     let delivery: string | undefined;
@@ -283,6 +295,20 @@ describe.concurrent("takeover", () => {
     expect(await closeCode(first)).toBe(4409);
     await expectAlive(second);
     await eventually(async () => expect(await world.stats("q")).toMatchObject({ leased: 0, ready: 1 }));
+  });
+
+  it("[SES13] of many sockets racing for one client, one stays", async ({ world }) => {
+    const hello = { client: "c", session: { expirySeconds: 60 } };
+    const wires = await Promise.all(Array.from({ length: 6 }, () => world.connect(false)));
+    for (const wire of wires) wire.send({ op: "hello", id: 1, ...hello });
+    await eventually(() => {
+      expect(wires.filter((wire) => wire.socket.readyState === wire.socket.OPEN)).toHaveLength(1);
+    });
+    const left = wires.find((wire) => wire.socket.readyState === wire.socket.OPEN)!;
+    for (const wire of wires) if (wire !== left) expect(await closeCode(wire)).toBe(4409);
+    await left.ok({ op: "subscribe", id: 2, sub: 1, to: "queue:q" });
+    await world.publish("q", 1);
+    await take(left, 1);
   });
 
   it("[SES15] the same client in two namespaces is two sessions", async ({ world }) => {

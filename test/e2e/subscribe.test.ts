@@ -106,6 +106,31 @@ describe("subscribe", () => {
     await noMessage(wire);
   });
 
+  it("[SUB16] [SUB2] large messages all arrive, in frames that a client can take", async ({ world }) => {
+    const wire = await world.connect();
+    let largest = 0;
+    wire.socket.on("message", (data) => {
+      largest = Math.max(largest, Buffer.byteLength(String(data)));
+    });
+    const base64 = Buffer.alloc(1_000_000, 7).toString("base64");
+    for (let i = 0; i < 20; i += 1) await wire.ok({ op: "publish", to: "queue:q", base64 });
+    await wire.ok({ op: "subscribe", sub: 1, to: "queue:q" });
+    const got = await take(wire, 20);
+    expect(got.map((m) => m.seq)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+    expect(got.every((m) => m.base64 === base64)).toBe(true);
+    expect(largest).toBeLessThanOrEqual(4_194_304);
+  });
+
+  it("[LIM7] a session has at most 1,000 subscriptions", async ({ world }) => {
+    const wire = await world.connect();
+    const subscribe = (sub: number) => ({ op: "subscribe", sub, to: "queue:q", credit: 0 });
+    await Promise.all(wire.requestAll(Array.from({ length: 1_000 }, (_, sub) => subscribe(sub))));
+    expectError(await wire.error(subscribe(1_000)), 3, "too-many");
+    await wire.ok({ op: "unsubscribe", sub: 7 });
+    await wire.ok(subscribe(1_000));
+    expect(await world.stats("q")).toMatchObject({ consumers: 1_000 });
+  });
+
   it("[SUB8] an op on a sub that is not there is an error of its own", async ({ world }) => {
     const wire = await world.connect();
     await wire.ok({ op: "subscribe", sub: 1, to: "queue:q" });

@@ -1,6 +1,7 @@
 // Runs a real broker as a separate process for tests, benchmarks and the demo: starts, kills, restarts and stops it.
 // Leaves every conversation with it to the caller.
 import { type ChildProcess, spawn } from "node:child_process";
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,6 +65,7 @@ export interface Broker {
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
   const dataFolder = options.dataFolder ?? (await mkdtemp(join(tmpdir(), "dunlin-")));
   const ownsFolder = options.dataFolder === undefined;
+  if (ownsFolder) ownFolders.add(dataFolder);
   const lines: string[] = [];
   const start = (port: number) => launch({ dataFolder, port, env: options.env ?? {} }, lines);
   let running = await start(options.port ?? 0).catch(async (error: unknown) => {
@@ -201,10 +203,12 @@ function fail(what: string, lines: string[]): never {
 
 async function removeFolder(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  ownFolders.delete(folder);
 }
 
 // A test run that ends early must not leave brokers behind: they are in groups of their own, out of a terminal's reach.
 const liveGroups = new Set<number>();
+const ownFolders = new Set<string>();
 process.once("exit", () => {
   for (const pid of liveGroups) {
     try {
@@ -213,4 +217,5 @@ process.once("exit", () => {
       // It is gone already.
     }
   }
+  for (const folder of ownFolders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 });

@@ -81,10 +81,8 @@ export class Machine {
 
   turn(...commands: TurnCommand[]): TurnOutcome {
     const outcome = this.sql.transaction(() => this.queue.turn(commands, this.now, 0.5));
-    this.delivered = [
-      ...outcome.deliveries.map(([, packet]) => packet),
-      ...outcome.received.values(),
-    ].flatMap(readDeliveries);
+    const writers = [...outcome.deliveries.values(), ...outcome.received.values()];
+    this.delivered = writers.flatMap((writer) => readDeliveries(writer.take()));
     return outcome;
   }
 

@@ -8,6 +8,7 @@ import { DeliveryView } from "../link/deliveries.ts";
 import { DurableSql } from "../log/sql.ts";
 import { JsonProtocol } from "../protocol/json/protocol.ts";
 import { Connection, type Protocol } from "./connection.ts";
+import { DeliveryOrder } from "./delivery-order.ts";
 import { Links } from "./links.ts";
 import type { GatewayRpc } from "./rpc.ts";
 import type { Session } from "./session.ts";
@@ -27,6 +28,8 @@ interface Attachment {
 
 const HEARTBEAT = { request: "ping", response: "pong" };
 const SHARD = "gateway";
+/** Queues whose packets are kept in order at once; one that is forgotten begins anew with its next packet. */
+const MAX_ORDERS = 1_000;
 
 /** A shard of the sessions. */
 export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
@@ -37,16 +40,20 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   readonly #sessions: Sessions;
   readonly #tokens = new TokenClock();
   readonly #protocols: Map<string, Protocol>;
+  /** By the name of the queue's object. */
+  readonly #orders = new Map<string, DeliveryOrder>();
   #alarmAt = Number.POSITIVE_INFINITY;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#links = new Links(env, () => this.#flush());
-    this.#sessions = new Sessions(
-      ctx.id.name ?? SHARD,
-      new SessionStore(new DurableSql(ctx.storage.sql)),
-      this.#links,
-    );
+    const gateway = ctx.id.name ?? SHARD;
+    this.#links = new Links(env, {
+      gateway,
+      deliver: (queueObject, packet) => this.#inOrder(queueObject, packet),
+      lost: (queueObject) => this.#sessions.reattach(queueObject),
+      afterAnswer: () => this.#flush(),
+    });
+    this.#sessions = new Sessions(gateway, new SessionStore(new DurableSql(ctx.storage.sql)), this.#links);
     const broker = {
       env,
       links: this.#links,
@@ -114,20 +121,9 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     this.#flush();
   }
 
-  async deliver(_queueObject: string, packet: Uint8Array): Promise<number[]> {
-    const gone = new Set<number>();
-    for (const delivery = new DeliveryView(packet); delivery.valid; delivery.next()) {
-      const subscription = this.#sessions.find(delivery.ref);
-      if (subscription === undefined) {
-        gone.add(delivery.ref);
-        continue;
-      }
-      // Without a connection it waits: the session sends for everything it holds when the client is back.
-      const { connection } = subscription.session;
-      connection?.protocol.deliver(connection, subscription, delivery);
-    }
+  async deliver(queueObject: string, packet: Uint8Array): Promise<void> {
+    this.#inOrder(queueObject, packet);
     this.#flush();
-    return [...gone];
   }
 
   async probe(_queueObject: string, refs: number[]): Promise<number[]> {
@@ -143,6 +139,31 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       connection?.protocol.gone(connection, subscription, "the queue was deleted");
     }
     this.#flush();
+  }
+
+  #inOrder(queueObject: string, packet: Uint8Array): void {
+    let order = this.#orders.get(queueObject);
+    if (order === undefined) {
+      if (this.#orders.size >= MAX_ORDERS) this.#orders.delete(this.#orders.keys().next().value!);
+      order = new DeliveryOrder(() => this.#flush());
+      this.#orders.set(queueObject, order);
+    }
+    order.take(new DeliveryView(packet), (deliveries) => this.#hand(queueObject, deliveries));
+  }
+
+  #hand(queueObject: string, deliveries: DeliveryView): void {
+    const gone = new Set<number>();
+    for (; deliveries.valid; deliveries.next()) {
+      const subscription = this.#sessions.find(deliveries.ref);
+      if (subscription === undefined) {
+        gone.add(deliveries.ref);
+        continue;
+      }
+      // Without a connection it waits: the session sends for everything it holds when the client is back.
+      const { connection } = subscription.session;
+      connection?.protocol.deliver(connection, subscription, deliveries);
+    }
+    if (gone.size > 0) this.#sessions.disown(queueObject, [...gone]);
   }
 
   #restore(): void {

@@ -5,16 +5,24 @@ import { QueueLink } from "./queue-link.ts";
 /** Links kept at most before those that are idle are let go. */
 const MAX_IDLE_LINKS = 1_000;
 
+/** What the links need of their gateway. */
+export interface LinksOwner {
+  gateway: string;
+  deliver: (queueObject: string, packet: Uint8Array) => void;
+  lost: (queueObject: string) => void;
+  afterAnswer: () => void;
+}
+
 /** Finds links by the name of the queue's object, and flushes those that were used. */
 export class Links {
   readonly #env: Env;
-  readonly #afterAnswer: () => void;
+  readonly #owner: LinksOwner;
   readonly #links = new Map<string, QueueLink>();
   readonly #used = new Set<QueueLink>();
 
-  constructor(env: Env, afterAnswer: () => void) {
+  constructor(env: Env, owner: LinksOwner) {
     this.#env = env;
-    this.#afterAnswer = afterAnswer;
+    this.#owner = owner;
   }
 
   /** The link to a queue; it is flushed with the next `flush`. */
@@ -22,7 +30,14 @@ export class Links {
     let link = this.#links.get(target);
     if (link === undefined) {
       this.#dropIdle();
-      link = new QueueLink(() => this.#env.QUEUE.getByName(target), this.#afterAnswer);
+      const { gateway, deliver, lost, afterAnswer } = this.#owner;
+      link = new QueueLink({
+        gateway,
+        afterAnswer,
+        stub: () => this.#env.QUEUE.getByName(target),
+        deliver: (packet) => deliver(target, packet),
+        lost: () => lost(target),
+      });
       this.#links.set(target, link);
     }
     this.#used.add(link);

@@ -4,7 +4,7 @@ import { type Refusal, refuse } from "../errors.ts";
 import { CommandWriter, type QueueCommand } from "../link/commands.ts";
 import { type Published, type QueueResult, readResults } from "../link/results.ts";
 import { type Message, writeMessage } from "../message/record.ts";
-import type { QueueRpc } from "../queue/rpc.ts";
+import type { Applied, QueueRpc } from "../queue/rpc.ts";
 
 /** Calls to one queue under way at most. */
 const MAX_CALLS = 4;
@@ -21,23 +21,31 @@ export type CommandDone = (result: QueueResult, epoch: number) => void;
 /** Who waits for the results of one packet, in the order of its commands. */
 type Waiting = { publish: PublishDone[] } | { command: CommandDone };
 
+/** What a link needs of its gateway. */
+export interface LinkOwner {
+  /** The gateway's name: deliveries for it ride on the queue's answers. */
+  gateway: string;
+  /** Makes a stub of the queue's object; a stub that failed is not used again. */
+  stub: () => QueueRpc;
+  /** Takes a packet of deliveries. */
+  deliver: (packet: Uint8Array) => void;
+  /** An answer was lost, and with it the deliveries that may have ridden on it. */
+  lost: () => void;
+  /** Runs after each answer. */
+  afterAnswer: () => void;
+}
+
 /** The link to one queue. Call `flush` after each event that used it. */
 export class QueueLink {
-  readonly #stub: () => QueueRpc;
-  readonly #afterAnswer: () => void;
+  readonly #owner: LinkOwner;
   #queue: QueueRpc | undefined;
   #packet = new CommandWriter();
   #waiting: Waiting[] = [];
   #openPublish: { mark: number; done: PublishDone[] } | undefined;
   #calls = 0;
 
-  /**
-   * @param stub makes a stub of the queue's object; a stub that failed is not used again
-   * @param afterAnswer runs after the results of a call were handed out
-   */
-  constructor(stub: () => QueueRpc, afterAnswer: () => void) {
-    this.#stub = stub;
-    this.#afterAnswer = afterAnswer;
+  constructor(owner: LinkOwner) {
+    this.#owner = owner;
   }
 
   /** Whether nothing waits and nothing is under way. */
@@ -78,20 +86,21 @@ export class QueueLink {
     this.#packet = new CommandWriter();
     this.#waiting = [];
     this.#calls++;
-    this.#queue ??= this.#stub();
-    this.#queue.apply(packet).then(
+    this.#queue ??= this.#owner.stub();
+    this.#queue.apply(packet, this.#owner.gateway).then(
       (answer) => this.#answered(waiting, answer),
       () => this.#failed(waiting),
     );
   }
 
-  #answered(waiting: Waiting[], answer: Uint8Array): void {
-    const { epoch, results } = readResults(answer);
+  #answered(waiting: Waiting[], answer: Applied): void {
+    const { epoch, results } = readResults(answer.results);
     for (const [index, who] of waiting.entries()) {
       const result = results[index]!;
       if ("command" in who) who.command(result, epoch);
       else handOut(who.publish, result, epoch);
     }
+    if (answer.deliveries !== undefined) this.#owner.deliver(answer.deliveries);
     this.#ended();
   }
 
@@ -103,13 +112,14 @@ export class QueueLink {
       if ("command" in who) who.command({ type: "refused", refusal }, 0);
       else handOut(who.publish, { type: "refused", refusal }, 0);
     }
+    this.#owner.lost();
     this.#ended();
   }
 
   #ended(): void {
     this.#calls--;
     this.flush();
-    this.#afterAnswer();
+    this.#owner.afterAnswer();
   }
 
   #closePublish(): void {

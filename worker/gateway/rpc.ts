@@ -2,8 +2,8 @@
 
 /** Calls on a Gateway. */
 export interface GatewayRpc {
-  /** Hands deliveries (link/deliveries.ts) of the named queue object to the consumers' connections; returns the refs that are gone. */
-  deliver(queueObject: string, deliveries: Uint8Array): Promise<number[]>;
+  /** Hands deliveries (link/deliveries.ts) of the named queue object to the consumers' connections. */
+  deliver(queueObject: string, deliveries: Uint8Array): Promise<void>;
   /** Which of these consumers of the named queue object no longer exist here. */
   probe(queueObject: string, refs: number[]): Promise<number[]>;
   /** The queue was deleted: its consumers here are told. */

@@ -185,6 +185,20 @@ export class Sessions {
     this.#links.to(subscription.target).command({ type: "credit", ref: subscription.ref, add }, done);
   }
 
+  /** Deliveries of a queue may have been lost on their way: it is asked to send again what its consumers here hold. */
+  reattach(target: string): void {
+    for (const subscription of this.#byRef.values()) {
+      if (subscription.target === target && subscription.session.connection !== undefined) {
+        this.#attach(subscription, true, ignored);
+      }
+    }
+  }
+
+  /** A queue delivers to a ref that is not known here (any more). */
+  disown(target: string, refs: number[]): void {
+    this.#links.to(target).command({ type: "detach", refs }, ignored);
+  }
+
   /** Ends a subscription; what it holds is ready again at once. */
   unsubscribe(subscription: Subscription, done: CommandDone): void {
     this.forget(subscription);

@@ -73,7 +73,7 @@ export async function settle(call: QueueCall): Promise<Response | Refusal> {
   }
   const answer = await reach(call.queue.apply(packet.take()));
   if (isRefusal(answer)) return answer;
-  const lost = lostOf(asked, readResults(answer).results);
+  const lost = lostOf(asked, readResults(answer.results).results);
   if (isRefusal(lost)) return lost;
   return json({ settled: settles.deliveries.length - lost[0]!.length, lost: lost.flat() });
 }

@@ -166,7 +166,7 @@ async function store(call: QueueCall, messages: Message[]): Promise<(Receipt | R
   packet.endPublish(mark);
   const answer = await reach(call.queue.apply(packet.take()));
   if (isRefusal(answer)) return answer;
-  return receipts(messages, readResults(answer));
+  return receipts(messages, readResults(answer.results));
 }
 
 function receipts(messages: Message[], { epoch, results }: QueueResults): (Receipt | Refusal)[] | Refusal {

@@ -2,12 +2,14 @@
 import { Writer } from "../bytes/writer.ts";
 import { RecordView } from "../message/record.ts";
 
-/* u8 version (1), f64 epoch, then deliveries until the end, each:
+/* u8 version (1), f64 epoch, f64 stream, u32 number, then deliveries until the end, each:
  *
  *   f64 ref of the consumer   f64 position   f64 lease   u16 attempt   u8 bit 0: redelivered   record (message/record.ts)
  */
 const VERSION = 1;
-const START = 9;
+const STREAM = 9;
+const NUMBER = 17;
+const START = 21;
 const HEADER = 27;
 
 /** Collects deliveries to one gateway. */
@@ -17,6 +19,8 @@ export class DeliveryWriter {
   constructor(epoch: number) {
     this.#to.u8(VERSION);
     this.#to.f64(epoch);
+    this.#to.f64(0);
+    this.#to.u32(0);
   }
 
   /** Bytes collected so far. */
@@ -42,7 +46,10 @@ export class DeliveryWriter {
     to.raw(record);
   }
 
-  take(): Uint8Array {
+  /** The packet. Those that a gateway gets are numbered within a stream, so that it can put them in order. */
+  take(stream = 0, number = 0): Uint8Array {
+    this.#to.patchF64(STREAM, stream);
+    this.#to.patchU32(NUMBER, number);
     return this.#to.take();
   }
 }
@@ -55,6 +62,8 @@ export class DeliveryWriter {
  */
 export class DeliveryView {
   readonly epoch: number;
+  readonly stream: number;
+  readonly number: number;
   readonly message: RecordView;
   readonly #view: DataView;
   #at = START;
@@ -63,6 +72,8 @@ export class DeliveryView {
     this.#view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
     if (this.#view.getUint8(0) !== VERSION) throw new RangeError("deliveries of an unknown version");
     this.epoch = this.#view.getFloat64(1, true);
+    this.stream = this.#view.getFloat64(STREAM, true);
+    this.number = this.#view.getUint32(NUMBER, true);
     this.message = new RecordView(packet, START + HEADER);
   }
 

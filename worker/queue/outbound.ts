@@ -2,7 +2,7 @@
 import { queueObjectName, splitObjectName } from "../address.ts";
 import type { Env } from "../env.ts";
 import type { GatewayRpc } from "../gateway/rpc.ts";
-import { DeliveryView } from "../link/deliveries.ts";
+import { DeliveryView, type DeliveryWriter } from "../link/deliveries.ts";
 import type { QueueStore } from "../log/store.ts";
 import type { Consumer } from "./consumers.ts";
 import type { TurnCommand } from "./queue.ts";
@@ -18,6 +18,9 @@ export class Outbound {
   readonly #objectName: string;
   readonly #submit: (commands: TurnCommand[]) => Promise<unknown>;
   readonly #gateways = new Map<string, GatewayRpc>();
+  /** Marks the packets of this life of the object; their last number by gateway. */
+  readonly #stream = Date.now();
+  readonly #numbers = new Map<string, number>();
   #sending: Promise<void> | undefined;
   /** The outbox id up to which rows were seen to exist. */
   #sentUpTo = 0;
@@ -31,14 +34,20 @@ export class Outbound {
     this.#submit = submit;
   }
 
-  /** Sends deliveries. Calls on one stub arrive in the order they were made, so the next packet need not wait for this one. */
-  deliver(gateway: string, packet: Uint8Array): void {
+  /** The packet of deliveries for a gateway, with its number in the order of all of them. */
+  packet(gateway: string, writer: DeliveryWriter | undefined): Uint8Array | undefined {
+    if (writer === undefined) return undefined;
+    const number = (this.#numbers.get(gateway) ?? 0) + 1;
+    this.#numbers.set(gateway, number);
+    return writer.take(this.#stream, number);
+  }
+
+  /** Sends deliveries by a call of its own, when there is no answer that they could ride on. */
+  deliver(gateway: string, writer: DeliveryWriter): void {
+    const packet = this.packet(gateway, writer)!;
     this.#gateway(gateway)
       .deliver(this.#objectName, packet)
-      .then(
-        (gone) => this.#detach(gone),
-        () => this.#recover(gateway, refsOf(packet)),
-      );
+      .catch(() => this.#recover(gateway, refsOf(packet)));
   }
 
   /** Asks the gateways of these consumers which are gone, and takes those away. */

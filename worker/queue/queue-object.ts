@@ -12,14 +12,22 @@ import { QueueStore } from "../log/store.ts";
 import { Outbound } from "./outbound.ts";
 import { describe, peek } from "./peek.ts";
 import { Queue, type TurnCommand, type TurnOutcome } from "./queue.ts";
-import type { PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
+import type { Applied, PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
 import type { QueueSettingsPatch } from "./settings.ts";
 
 /** Commands that wait for the next turn, and who waits for their results. */
 interface Pending {
   commands: TurnCommand[];
-  resolve: (results: QueueResult[]) => void;
+  /** The gateway that waits, if it is one. */
+  gateway: string | undefined;
+  resolve: (answer: Answer) => void;
   reject: (error: unknown) => void;
+}
+
+/** The results of commands, and what the gateway that sent them gets along. */
+interface Answer {
+  results: QueueResult[];
+  deliveries: Uint8Array | undefined;
 }
 
 /** Commands at whose first arrival a queue comes into being. */
@@ -54,14 +62,20 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#outbound = new Outbound(env, this.#objectName, (commands) => this.#submit(commands));
   }
 
-  async apply(packet: Uint8Array): Promise<Uint8Array> {
+  async apply(packet: Uint8Array, gateway?: string): Promise<Applied> {
     const commands = readCommands(packet);
     const refusal = await this.#ready(commands);
-    const results =
-      refusal === undefined
-        ? await this.#submit(commands)
-        : commands.map((command) => refusedResult(command, refusal));
-    return writeResults(this.#queue?.ledger.epoch ?? 0, results);
+    if (refusal !== undefined) {
+      return {
+        results: writeResults(
+          0,
+          commands.map((command) => refusedResult(command, refusal)),
+        ),
+      };
+    }
+    const { results, deliveries } = await this.#submit(commands, gateway);
+    const written = writeResults(this.#queue?.ledger.epoch ?? 0, results);
+    return deliveries === undefined ? { results: written } : { results: written, deliveries };
   }
 
   async receive(max: number, waitMs: number, leaseMs: number | undefined): Promise<Uint8Array | Refusal> {
@@ -154,9 +168,9 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   /** Adds commands to the next turn. While a turn is being made durable, everything that arrives shares the next one. */
-  #submit(commands: TurnCommand[]): Promise<QueueResult[]> {
+  #submit(commands: TurnCommand[], gateway?: string): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      this.#inbox.push({ commands, resolve, reject });
+      this.#inbox.push({ commands, gateway, resolve, reject });
       if (!this.#committing) this.#turn();
     });
   }
@@ -183,12 +197,14 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     // No await up to here and below: the output gate holds every answer and delivery until the turn is durable.
     this.#arm(queue.nextDeadline);
     let at = 0;
-    for (const { commands, resolve } of inbox) {
-      resolve(outcome.results.slice(at, at + commands.length));
+    for (const { commands, gateway = "", resolve } of inbox) {
+      const deliveries = this.#outbound.packet(gateway, outcome.deliveries.get(gateway));
+      outcome.deliveries.delete(gateway);
+      resolve({ results: outcome.results.slice(at, at + commands.length), deliveries });
       at += commands.length;
     }
-    for (const [gateway, packet] of outcome.deliveries) this.#outbound.deliver(gateway, packet);
-    for (const [ref, packet] of outcome.received) this.#answer(ref, packet);
+    for (const [gateway, writer] of outcome.deliveries) this.#outbound.deliver(gateway, writer);
+    for (const [ref, writer] of outcome.received) this.#answer(ref, writer.take());
     this.#outbound.send(this.#store, queue.ledger.nextOutboxId);
     this.#committing = true;
     this.ctx.storage.sync().then(() => {

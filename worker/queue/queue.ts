@@ -2,6 +2,7 @@
 // Plain and synchronous; its shell is queue-object.ts.
 import { type Refusal, refuse } from "../errors.ts";
 import type { QueueCommand } from "../link/commands.ts";
+import type { DeliveryWriter } from "../link/deliveries.ts";
 import type { QueueResult } from "../link/results.ts";
 import { positionOf } from "../log/log.ts";
 import type { QueueStore } from "../log/store.ts";
@@ -32,10 +33,10 @@ export type TurnCommand =
 export interface TurnOutcome {
   /** One result for each command. */
   results: QueueResult[];
-  /** Packets of deliveries by gateway, to send once the turn is durable. */
-  deliveries: [gateway: string, packet: Uint8Array][];
-  /** Packets of deliveries by the ref of a waiting call. */
-  received: Map<number, Uint8Array>;
+  /** Deliveries by gateway, to send once the turn is durable. */
+  deliveries: Map<string, DeliveryWriter>;
+  /** Deliveries by the ref of a waiting call. */
+  received: Map<number, DeliveryWriter>;
   /** Whether another turn should follow at once. */
   more: boolean;
 }
@@ -112,12 +113,7 @@ export class Queue {
     dispatch(turn);
     this.#dismiss(turn, commands);
     this.#end(turn, now);
-    return {
-      results,
-      deliveries: [...turn.deliveries].map(([gateway, writer]) => [gateway, writer.take()]),
-      received: new Map([...turn.received].map(([ref, writer]) => [ref, writer.take()])),
-      more: turn.more,
-    };
+    return { results, deliveries: turn.deliveries, received: turn.received, more: turn.more };
   }
 
   /** Rows that the queue wrote since it was created: the platform's bill. */

@@ -31,10 +31,18 @@ export interface QueueDescription {
 /** States that a peek can look at. */
 export type PeekState = "ready" | "delayed" | "leased";
 
+/** What a packet of commands is answered. */
+export interface Applied {
+  /** link/results.ts */
+  results: Uint8Array;
+  /** Deliveries (link/deliveries.ts) for the gateway that called, when the turn had some: they ride on the answer. */
+  deliveries?: Uint8Array;
+}
+
 /** Calls on a queue's object. Refusals are values; a rejected promise means that the object could not be reached. */
 export interface QueueRpc {
-  /** Applies a packet of commands (link/commands.ts), answers with results (link/results.ts) once they are durable. */
-  apply(commands: Uint8Array): Promise<Uint8Array>;
+  /** Applies a packet of commands (link/commands.ts) and answers once it is durable. A gateway that calls gives its name. */
+  apply(commands: Uint8Array, gateway?: string): Promise<Applied>;
   /** Leases up to `max` messages, waiting up to `waitMs` for the first; answers with deliveries (link/deliveries.ts). */
   receive(max: number, waitMs: number, leaseMs: number | undefined): Promise<Uint8Array | Refusal>;
   /** Creates the queue or changes its settings. */

@@ -187,6 +187,10 @@ describe("outbox", () => {
     const drained = box.drained();
     box.answer({ op: "ok", id: 1 });
     await drained;
+    box.add(entry(3, { kept: false, counted: 0 }));
+    const abandoned = box.drained();
+    box.rewind([], 0);
+    await abandoned;
     const last = entry(2);
     box.add(last);
     const ended = box.drained();

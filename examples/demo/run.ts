@@ -246,7 +246,9 @@ function report(run: Run, stats: QueueStats): boolean {
   screen.line();
   const isEqual = brokerAgrees && rows.every(([, left, right]) => left === right);
   screen.line(
-    isEqual ? green(bold("  No row lost, none counted twice.")) : red(bold("  The totals differ.")),
+    isEqual
+      ? green(bold("  No row lost, none counted twice."))
+      : red(bold("  The totals or the figures of the broker differ.")),
   );
   screen.line();
   return isEqual;
