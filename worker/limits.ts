@@ -43,6 +43,8 @@ export const MAX_CORRELATION_ID_CHARS = 1_024;
 /** Bytes of a message's headers as JSON text. */
 export const MAX_HEADERS_BYTES = 65_536;
 export const MAX_REASON_CHARS = 1_024;
+/** Entries in a dead letter's history, one for each queue and reason. */
+export const MAX_DEATHS = 20;
 export const MAX_CLIENT_ID_CHARS = 256;
 
 /** Subscriptions of one session at most. */

@@ -8,6 +8,9 @@ const CREDIT = 250;
 /** Short, so that the jobs of a killed consumer are soon another's. The client extends it while a job runs. */
 const LEASE_MS = 5_000;
 
+// The demo ended, or this process told it that it is done.
+process.once("disconnect", () => process.exit());
+
 const [url, queue, effectsPath] = process.argv.slice(2) as [string, string, string];
 const effects = new Effects(effectsPath);
 const dunlin = connect(url);

@@ -12,6 +12,9 @@ export interface ProducerReport {
 const WINDOW = 250;
 const REPORT_MS = 100;
 
+// The demo ended, or this process told it that it is done.
+process.once("disconnect", () => process.exit());
+
 const [url, queue, rows, index, producers] = process.argv.slice(2) as [
   string,
   string,
@@ -20,7 +23,7 @@ const [url, queue, rows, index, producers] = process.argv.slice(2) as [
   string,
 ];
 const report: ProducerReport = { confirmed: 0, duplicates: 0 };
-const timer = setInterval(() => process.send!(report), REPORT_MS);
+const timer = setInterval(tell, REPORT_MS);
 const flights = (await readFlights(Number(rows))).filter(
   ({ row }) => row % Number(producers) === Number(index),
 );
@@ -31,7 +34,7 @@ const jobs = dunlin.queue<Flight>(queue);
 const pending = flights.values();
 await Promise.all(Array.from({ length: WINDOW }, () => lane()));
 clearInterval(timer);
-process.send!(report);
+tell();
 await dunlin.close();
 process.disconnect();
 
@@ -41,4 +44,9 @@ async function lane(): Promise<void> {
     report.confirmed += 1;
     if (duplicate) report.duplicates += 1;
   }
+}
+
+function tell(): void {
+  // A report that cannot be delivered any more is followed by `disconnect`.
+  process.send!(report, undefined, undefined, () => {});
 }

@@ -54,7 +54,7 @@ screen.line();
 const folder = await mkdtemp(join(tmpdir(), "dunlin-demo-"));
 // However it ends: after the exit handlers of broker.ts and workers.ts, which have ended all who write here.
 process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(130));
 process.exit((await runIn(folder)) ? 0 : 1);
 
 /** Reads the command line: every option is a whole number. */

@@ -1,8 +1,9 @@
 // A backlog far larger than memory: fills a queue, restarts the broker, and measures how long its first message takes and what
 // the broker's memory is meanwhile.   node test/bench/backlog.ts --messages 1000000 --bytes 2500
-import { parseArgs } from "node:util";
-import { readFileSync } from "node:fs";
+
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
 import { startBroker } from "../support/broker.ts";
 
 const { values } = parseArgs({
@@ -25,30 +26,43 @@ try {
       while (sent < messages) {
         sent += BATCH;
         await call(`${path}/messages`, batch, "application/vnd.dunlin.batch+json");
-        if (sent % 50_000 === 0) console.log(`${sent.toLocaleString("en")} stored, broker ${residentMiB()} MiB`);
+        if (sent % 50_000 === 0)
+          console.log(`${sent.toLocaleString("en")} stored, broker ${residentMiB()} MiB`);
       }
     }),
   );
   const seconds = (Date.now() - began) / 1_000;
   const rate = Math.round(sent / seconds).toLocaleString("en");
-  console.log(`${sent.toLocaleString("en")} messages of ${bytes} B stored in ${seconds.toFixed(0)} s (${rate}/s)`);
+  console.log(
+    `${sent.toLocaleString("en")} messages of ${bytes} B stored in ${seconds.toFixed(0)} s (${rate}/s)`,
+  );
   console.log(`data folder: ${execFileSync("du", ["-sh", broker.dataFolder]).toString().split("\t")[0]}`);
 
   await broker.kill("SIGKILL");
   await broker.restart();
   const opened = performance.now();
   const first = await call(`${path}/receive`, JSON.stringify({ max: 1 }), "application/json");
-  console.log(`first message after a SIGKILL and restart: ${(performance.now() - opened).toFixed(0)} ms (seq ${seqOf(first)})`);
+  console.log(
+    `first message after a SIGKILL and restart: ${(performance.now() - opened).toFixed(0)} ms (seq ${seqOf(first)})`,
+  );
   console.log(`memory of the broker then: ${residentMiB()} MiB`);
 
   const draining = Date.now();
   let taken = 0;
   while (taken < 50_000) {
-    const { messages: received } = (await call(`${path}/receive`, JSON.stringify({ max: 1_000 }), "application/json")) as {
+    const { messages: received } = (await call(
+      `${path}/receive`,
+      JSON.stringify({ max: 1_000 }),
+      "application/json",
+    )) as {
       messages: { delivery: string }[];
     };
     taken += received.length;
-    await call(`${path}/settle`, JSON.stringify({ ack: received.map(({ delivery }) => delivery) }), "application/json");
+    await call(
+      `${path}/settle`,
+      JSON.stringify({ ack: received.map(({ delivery }) => delivery) }),
+      "application/json",
+    );
   }
   const drained = Math.round(taken / ((Date.now() - draining) / 1_000)).toLocaleString("en");
   console.log(`drained ${taken.toLocaleString("en")} at ${drained}/s, broker ${residentMiB()} MiB`);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { natsSyncTarget, natsTarget } from "./peers/nats.ts";
 import { rabbitmqTarget } from "./peers/rabbitmq.ts";
 import { measure, type Sample } from "./support/measure.ts";
-import { type Cell, cellsOf, type Options, readOptions, usage } from "./support/options.ts";
+import { type Cell, cellsOf, type Options, readOptions } from "./support/options.ts";
 import {
   type CellResult,
   cellTable,
@@ -41,7 +41,6 @@ try {
   await main(readOptions(process.argv.slice(2)));
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
-  console.error(`\n${usage}`);
   process.exitCode = 1;
 } finally {
   await stopAll();

@@ -278,7 +278,7 @@ describe.concurrent("settle", () => {
       expect(await wire.error(frame)).toMatchObject({ op: "error" });
     }
     for (const lists of [{ ack: many }, { extend: many.map((delivery) => ({ delivery, leaseMs: 1_000 })) }]) {
-      expect((await world.call("POST", "/v1/queues/q/settle", lists)).status).toBe(413);
+      expect([400, 413]).toContain((await world.call("POST", "/v1/queues/q/settle", lists)).status);
     }
     expect(await world.stats("q")).toMatchObject({ leased: 1, settled: 0 });
     expect(await wire.ok({ op: "settle", sub: 1, ack: many.slice(0, 1_000) })).toMatchObject({ settled: 1 });

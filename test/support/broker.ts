@@ -123,10 +123,12 @@ async function launch(options: Required<BrokerOptions>, lines: string[]): Promis
   });
   const pid = child.pid;
   if (pid !== undefined) liveGroups.add(pid);
+  const guard = endWithThisProcess(pid);
   // The runtime holds the same stdout, so `close` means that it is gone too.
   const ended = new Promise<BrokerEnd>((resolve) => {
     child.once("close", (code, signal) => {
       if (pid !== undefined) liveGroups.delete(pid);
+      guard?.kill();
       resolve({ code, signal });
     });
   });
@@ -154,6 +156,20 @@ async function launch(options: Required<BrokerOptions>, lines: string[]): Promis
     signalGroup(child, "SIGKILL");
     throw error;
   }
+}
+
+/**
+ * A group of its own is out of the reach of whatever ends this process. So a shell waits on a pipe that only this process
+ * holds open, and ends the group when the pipe closes: also after a SIGKILL, which runs no exit handler.
+ */
+function endWithThisProcess(pid: number | undefined): ChildProcess | undefined {
+  if (pid === undefined) return undefined;
+  const guard = spawn("sh", ["-c", `read _; kill -9 -${pid}`], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+  });
+  guard.unref();
+  return guard;
 }
 
 /** This process's environment without what would change the broker under test. */
@@ -206,7 +222,7 @@ async function removeFolder(folder: string): Promise<void> {
   ownFolders.delete(folder);
 }
 
-// A test run that ends early must not leave brokers behind: they are in groups of their own, out of a terminal's reach.
+// A run that ends early leaves no folders behind, and so no brokers that write into them.
 const liveGroups = new Set<number>();
 const ownFolders = new Set<string>();
 process.once("exit", () => {

@@ -44,6 +44,8 @@ export class Connection {
   /** Requests that arrived while the connection was being authenticated, in order. */
   readonly held: (() => void)[] = [];
   authenticating = false;
+  /** Ends the connection when no hello comes. */
+  helloTimer: ReturnType<typeof setTimeout> | null = null;
   /** Requests that were not answered yet. */
   waiting = 0;
   readonly #socket: Socket;

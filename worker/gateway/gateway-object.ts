@@ -84,9 +84,8 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       principal: principal === null ? undefined : (JSON.parse(principal) as Principal),
     });
     this.#remember(connection);
-    setTimeout(() => {
-      if (connection.session === undefined && connection.open) connection.close(4408, "no hello in time");
-    }, HELLO_TIMEOUT_MS);
+    // A pending timer keeps the object from hibernating: it ends with the hello.
+    connection.helloTimer = setTimeout(() => connection.close(4408, "no hello in time"), HELLO_TIMEOUT_MS);
     return new Response(null, {
       status: 101,
       webSocket: client,
@@ -209,6 +208,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     if (connection === undefined) return;
     this.#connections.delete(socket);
     this.#sockets.delete(connection);
+    clearTimeout(connection.helloTimer);
     this.#sessions.lost(connection, Date.now());
     this.#flush();
   }
@@ -226,7 +226,9 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       session: session === undefined ? null : plain(session),
     };
     this.#sockets.get(connection)?.serializeAttachment(attachment);
-    if (session !== undefined) this.#tokens.watch(connection, Date.now());
+    if (session === undefined) return;
+    clearTimeout(connection.helloTimer);
+    this.#tokens.watch(connection, Date.now());
   }
 
   /** Ends an event: commands leave for the queues, frames for the sockets, and the alarm is set for what ends next. */

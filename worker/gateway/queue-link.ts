@@ -89,7 +89,7 @@ export class QueueLink {
     this.#queue ??= this.#owner.stub();
     this.#queue.apply(packet, this.#owner.gateway).then(
       (answer) => this.#answered(waiting, answer),
-      () => this.#failed(waiting),
+      (error: unknown) => this.#failed(waiting, error),
     );
   }
 
@@ -104,7 +104,8 @@ export class QueueLink {
     this.#ended();
   }
 
-  #failed(waiting: Waiting[]): void {
+  #failed(waiting: Waiting[], error: unknown): void {
+    console.error("a call on a queue failed:", error);
     this.#queue = undefined;
     // Whether it was stored is not known: with its messageId a repeated publish is stored once.
     const refusal = refuse("unavailable", "the queue could not be reached; repeat with the same messageId");

@@ -29,7 +29,8 @@ const SETTLE = object(
     extend: {
       type: "array",
       items: object({ delivery: HANDLE, leaseMs: LEASE }, ["delivery", "leaseMs"]),
-      maxItems: MAX_BATCH,
+      // settlementsOf counts these too.
+      maxItems: Number.MAX_SAFE_INTEGER,
     },
   },
   [],

@@ -40,16 +40,25 @@ const SENT = 18;
 const MOVED = 19;
 const ENDS: readonly End[] = ["settled", "expired", "dead"];
 
+/** Facts that share a row with messages, bytes, before they get a row of their own: the platform limits a row. */
+const MAX_EVENT_BYTES = 1_000_000;
+
 /** Records facts; one method for each of the ledger's. */
 export class EventWriter {
-  readonly #to = new Writer(4096);
+  #to = new Writer(4096);
+  readonly #spill: (events: Uint8Array) => void;
 
-  get size(): number {
-    return this.#to.length;
+  /** @param spill takes what was recorded so far when it grows too large, before the next fact */
+  constructor(spill: (events: Uint8Array) => void) {
+    this.#spill = spill;
   }
 
-  take(): Uint8Array {
-    return this.#to.take();
+  /** What was recorded since the last take, null when nothing was. */
+  take(): Uint8Array | null {
+    if (this.#to.length === 0) return null;
+    const events = this.#to.take();
+    this.#to = new Writer(4096);
+    return events;
   }
 
   created(epoch: number, lease: number): void {
@@ -58,7 +67,7 @@ export class EventWriter {
   }
 
   configured(settings: QueueSettings): void {
-    this.#to.u8(CONFIGURED);
+    this.#begin(CONFIGURED);
     this.#to.text32(JSON.stringify(settings));
   }
 
@@ -69,7 +78,7 @@ export class EventWriter {
   }
 
   deferred(count: number, bytes: number): void {
-    this.#to.u8(DEFERRED);
+    this.#begin(DEFERRED);
     this.#to.u32(count);
     this.#to.f64(bytes);
   }
@@ -141,7 +150,7 @@ export class EventWriter {
   }
 
   heard(source: string, id: number): void {
-    this.#to.u8(HEARD);
+    this.#begin(HEARD);
     this.#to.text16(source);
     this.#to.f64(id);
   }
@@ -151,8 +160,13 @@ export class EventWriter {
   }
 
   #number(kind: number, value: number): void {
-    this.#to.u8(kind);
+    this.#begin(kind);
     this.#to.f64(value);
+  }
+
+  #begin(kind: number): void {
+    if (this.#to.length >= MAX_EVENT_BYTES) this.#spill(this.take()!);
+    this.#to.u8(kind);
   }
 }
 

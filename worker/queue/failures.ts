@@ -1,5 +1,6 @@
 // What happens to messages that were not finished: back-off, dead-lettering with the history of deaths, expiry.
-import { RecordView, writeMessage } from "../message/record.ts";
+import { MAX_DEATHS } from "../limits.ts";
+import { RecordView } from "../message/record.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Entry } from "./ledger.ts";
 import { deadLetterQueue, holdsDeadLetters } from "./settings.ts";
@@ -89,7 +90,7 @@ function writeDeadLetter(
   const deaths = message.deaths === "" ? [] : (JSON.parse(message.deaths) as Death[]);
   const text = JSON.stringify(addDeath(deaths, turn.queue, reason, detail, turn.now));
   const fresh = { ...message, deaths: text, dueAt: 0, expiresAt: 0, attempts: 0, failures: 0 };
-  writeMessage(turn.outgoing(target), fresh);
+  turn.sendTo(target, fresh);
 }
 
 /** The history with one more death: counted up when the message died in the same queue for the same reason before. */
@@ -109,6 +110,6 @@ export function addDeath(
     lastTime: now,
   };
   if (detail !== "") death.detail = detail;
-  // The latest death stands first.
-  return [death, ...deaths.filter((other) => other !== known)];
+  // The latest death stands first, and the oldest are forgotten.
+  return [death, ...deaths.filter((other) => other !== known)].slice(0, MAX_DEATHS);
 }

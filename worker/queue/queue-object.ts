@@ -32,6 +32,8 @@ interface Answer {
 
 /** Commands at whose first arrival a queue comes into being. */
 const CREATING = new Set<TurnCommand["type"]>(["publish", "attach", "receive", "transfer", "configure"]);
+/** No object gets more calls in a millisecond. */
+const CALLS_PER_MS = 1_000;
 const ALARM_RETRIES = 5;
 const ALARM_RETRY_MS = 5_000;
 
@@ -48,7 +50,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   #inbox: Pending[] = [];
   #committing = false;
   #alarmAt = Number.POSITIVE_INFINITY;
-  #calls = 0;
+  /** Refs of waiting calls count down from here: leases of calls in an earlier life of this object must not look like theirs. */
+  #lastCall = -Date.now() * CALLS_PER_MS;
   readonly #waiting = new Map<number, (packet: Uint8Array) => void>();
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -79,7 +82,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   async receive(max: number, waitMs: number, leaseMs: number | undefined): Promise<Uint8Array | Refusal> {
-    const ref = -++this.#calls;
+    const ref = --this.#lastCall;
     const command: TurnCommand = { type: "receive", ref, max, leaseMs, wait: waitMs > 0 };
     const refusal = await this.#ready([command]);
     if (refusal !== undefined) return refusal;

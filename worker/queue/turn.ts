@@ -4,12 +4,11 @@ import { MAX_ROW_BYTES } from "../limits.ts";
 import { DeliveryWriter } from "../link/deliveries.ts";
 import { MAX_ROW_RECORDS } from "../log/log.ts";
 import type { QueueStore } from "../log/store.ts";
+import { type Message, writeMessage } from "../message/record.ts";
 import { addId, beginIds, type DedupWindow } from "./dedup.ts";
 import { EventWriter } from "./events.ts";
 import type { Entry, Ledger } from "./ledger.ts";
 
-/** Facts of one turn that may share a row with messages before they get a row of their own. */
-const MAX_EVENT_BYTES = 1_000_000;
 /** What a row may hold beyond MAX_ROW_BYTES of messages and stay under the platform's 2,000,000. */
 const SPARE_ROW_BYTES = 150_000;
 /** Deliveries of one turn, bytes; the rest follows in the next turn, so that one call stays far below 32 MiB. */
@@ -55,7 +54,7 @@ export class Turn {
   row: number;
   #pending = new PendingRow();
   #sealed: { turn: number; row: PendingRow; messages: Uint8Array } | undefined;
-  #events = new EventWriter();
+  readonly #events = new EventWriter((events) => this.#write(events));
   #eventBytes = 0;
   readonly #outgoing = new Map<string, Writer>();
   readonly #delayed = new Map<number, { count: number; records: Writer }>();
@@ -80,18 +79,22 @@ export class Turn {
 
   /** Appends a new message's record to the log; `messageId` when it counts for the dedup window. */
   accept(record: Uint8Array, seq: number, messageId: string | undefined): void {
-    this.#fit(record.length);
+    this.#fit(record.length + idBytes(messageId));
     const row = this.#pending;
     row.messages.raw(record);
     row.count++;
     row.accepted.count++;
     row.accepted.bytes += record.length;
-    if (messageId === undefined) return;
-    this.rememberId(seq, messageId);
+    if (messageId !== undefined) this.#addId(seq, messageId);
   }
 
-  /** Stores an id with the row being filled. */
+  /** Stores the id of a message that does not go to the log yet. */
   rememberId(seq: number, messageId: string): void {
+    this.#fit(idBytes(messageId));
+    this.#addId(seq, messageId);
+  }
+
+  #addId(seq: number, messageId: string): void {
     const row = this.#pending;
     if (row.ids === undefined) {
       row.ids = new Writer(256);
@@ -126,18 +129,17 @@ export class Turn {
     batch.records.raw(record);
   }
 
-  /** Puts the writer's next record on its way to another queue: it leaves once this turn is durable. */
-  outgoing(target: string): Writer {
+  /** Puts a message on its way to another queue: it leaves once this turn is durable. */
+  sendTo(target: string, message: Message): void {
+    const record = new Writer();
+    writeMessage(record, message);
     let records = this.#outgoing.get(target);
-    if (records !== undefined && records.length > MAX_ROW_BYTES / 2) {
+    if (records !== undefined && records.length + record.length > MAX_ROW_BYTES) {
       this.#send(target, records);
       records = undefined;
     }
-    if (records === undefined) {
-      records = new Writer();
-      this.#outgoing.set(target, records);
-    }
-    return records;
+    if (records === undefined) this.#outgoing.set(target, record);
+    else records.raw(record.take());
   }
 
   /** Shows the messages appended so far to the log's readers and to the ledger. */
@@ -147,11 +149,11 @@ export class Turn {
     this.#appendSealed(null);
     const messages = row.messages.take();
     this.#sealed = { turn: this.row, row, messages };
-    this.store.log.stage(this.row, messages, row.count);
-    if (row.accepted.count > 0) this.ledger.accept(this.row, row.accepted.count, row.accepted.bytes);
-    if (row.matured.count > 0) this.ledger.mature(this.row, row.matured.count, row.matured.bytes);
-    this.row++;
+    const turn = this.row++;
+    this.store.log.stage(turn, messages, row.count);
     this.#pending = new PendingRow();
+    if (row.accepted.count > 0) this.ledger.accept(turn, row.accepted.count, row.accepted.bytes);
+    if (row.matured.count > 0) this.ledger.mature(turn, row.matured.count, row.matured.bytes);
   }
 
   /** Sends a leased message to whoever holds its lease. */
@@ -166,7 +168,6 @@ export class Turn {
     }
     writer.add(key, entry.position, entry.lease, entry.attempts, redelivered, record);
     this.deliveredBytes += record.length;
-    this.#spillEvents();
   }
 
   /** Whether this turn has sent as much as a turn may. */
@@ -180,10 +181,11 @@ export class Turn {
       this.store.addDelayed(dueAt, count, records.take());
     for (const [target, records] of this.#outgoing) this.#send(target, records);
     this.seal();
-    this.ledger.record(undefined);
     if (this.#pending.ids !== undefined) this.#appendIdsOnly();
-    const events = this.#takeEvents();
-    this.#appendWith(events);
+    this.ledger.record(undefined);
+    const events = this.#events.take();
+    if (events === null) this.#appendSealed(null);
+    else this.#write(events);
     return this.#eventBytes;
   }
 
@@ -193,10 +195,13 @@ export class Turn {
     this.store.addOutbox({ id, target, data: records.take() });
   }
 
+  /** Begins a new row when the one being filled has no room for so many bytes more. */
   #fit(bytes: number): void {
     const row = this.#pending;
-    const filled = row.messages.length + (row.ids?.length ?? 0);
-    if (filled + bytes > MAX_ROW_BYTES || row.count >= MAX_ROW_RECORDS) this.seal();
+    const idBytes = row.ids?.length ?? 0;
+    if (row.messages.length + idBytes + bytes <= MAX_ROW_BYTES && row.count < MAX_ROW_RECORDS) return;
+    if (row.count > 0) this.seal();
+    else if (idBytes > 0) this.#appendIdsOnly();
   }
 
   #appendSealed(events: Uint8Array | null): void {
@@ -206,42 +211,28 @@ export class Turn {
     this.store.log.append({ turn, count: row.count, events, ids: row.ids?.take() ?? null, messages });
   }
 
-  #appendEvents(events: Uint8Array): void {
-    this.store.log.append({ turn: this.row++, count: 0, events, ids: null, messages: null });
-  }
-
-  /** Ids of delayed messages when no message went to the log beside them. */
+  /** Ids of delayed messages when no message goes to the log beside them. */
   #appendIdsOnly(): void {
-    const ids = this.#pending.ids!.take();
     this.#appendSealed(null);
-    this.store.log.append({ turn: this.row++, count: 0, events: this.#takeEvents(), ids, messages: null });
-  }
-
-  #takeEvents(): Uint8Array | null {
-    if (this.#events.size === 0) return null;
-    const events = this.#events.take();
-    this.#eventBytes += events.length;
-    this.#events = new EventWriter();
-    return events;
-  }
-
-  /** Facts of a very large turn are written in between; rows are replayed in their order, so facts stay in theirs. */
-  #spillEvents(): void {
-    if (this.#events.size < MAX_EVENT_BYTES) return;
-    const events = this.#takeEvents()!;
-    this.ledger.record(this.#events);
-    this.#appendWith(events);
+    const ids = this.#pending.ids!.take();
+    this.#pending = new PendingRow();
+    this.store.log.append({ turn: this.row++, count: 0, events: null, ids, messages: null });
   }
 
   /** Writes facts into the row of the sealed messages if both fit into it, else into a row of their own. */
-  #appendWith(events: Uint8Array | null): void {
+  #write(events: Uint8Array): void {
+    this.#eventBytes += events.length;
     const sealed = this.#sealed;
     if (sealed !== undefined) {
-      const bytes = sealed.messages.length + (sealed.row.ids?.length ?? 0) + (events?.length ?? 0);
-      const together = bytes <= MAX_ROW_BYTES + SPARE_ROW_BYTES;
-      this.#appendSealed(together ? events : null);
-      if (together) return;
+      const bytes = sealed.messages.length + (sealed.row.ids?.length ?? 0) + events.length;
+      if (bytes <= MAX_ROW_BYTES + SPARE_ROW_BYTES) return this.#appendSealed(events);
+      this.#appendSealed(null);
     }
-    if (events !== null) this.#appendEvents(events);
+    this.store.log.append({ turn: this.row++, count: 0, events, ids: null, messages: null });
   }
+}
+
+/** Most bytes that an id takes in a row: its text as UTF-8, its seq and its length. */
+function idBytes(messageId: string | undefined): number {
+  return messageId === undefined ? 0 : messageId.length * 3 + 10;
 }

@@ -20,15 +20,23 @@ export interface Cell {
   pairs: number;
 }
 
-export const usage = `npm run bench -- [--quick] [--only dunlin,echo,rabbitmq,nats] [--windows 1,32,256]
+const usage = `npm run bench -- [--quick] [--only dunlin,echo,rabbitmq,nats] [--windows 1,32,256]
   [--payloads 100,1024] [--pairs 1,4] [--rounds 3] [--seconds 4] [--warm-up-seconds 1.5]`;
 
 /**
  * Reads the command line.
  *
- * @throws Error for an unknown option or a value that is no positive number
+ * @throws Error with the usage, for an unknown option or a value that is no positive number
  */
 export function readOptions(args: readonly string[]): Options {
+  try {
+    return parse(args);
+  } catch (error) {
+    throw new Error(`${error instanceof Error ? error.message : error}\n\n${usage}`);
+  }
+}
+
+function parse(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
     options: {

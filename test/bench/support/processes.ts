@@ -41,9 +41,11 @@ export function start(program: string, args: readonly string[], env: NodeJS.Proc
     printed,
     line: (word, timeoutMs) =>
       new Promise((resolve, reject) => {
-        const fail = (why: string): void =>
-          reject(new Error(`${program} ${why} before "${word}":\n${printed()}`));
-        const timer = setTimeout(() => fail(`printed nothing for ${timeoutMs} ms`), timeoutMs);
+        const fail = (why: string): void => {
+          clearTimeout(timer);
+          reject(new Error(`${program} ${why} before it printed "${word}":\n${printed()}`));
+        };
+        const timer = setTimeout(() => fail(`ran for ${timeoutMs} ms`), timeoutMs);
         const waiter = (line: string): void => {
           if (!line.includes(word)) return;
           clearTimeout(timer);

@@ -10,7 +10,7 @@ import {
 } from "../../limits.ts";
 import { HANDLE, SETTLE_FIELDS } from "../../link/settle-fields.ts";
 import { PUBLISH_FIELDS } from "../../message/fields.ts";
-import { type Infer, type ObjectSpec, object } from "../../schema.ts";
+import { checkObject, type Infer, type ObjectSpec, object } from "../../schema.ts";
 
 const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
 const id = { type: "integer", minimum: 1, maximum: MAX_INTEGER } as const;
@@ -80,3 +80,24 @@ export type UnsubscribeFrame = Infer<typeof UNSUBSCRIBE>;
 export type SettleFrame = Infer<typeof SETTLE>;
 export type ExtendFrame = Infer<typeof EXTEND>;
 export type ByeFrame = Infer<typeof BYE>;
+
+const FROM_WORDS = ["new", "first", "last"];
+const FROM = object(
+  {
+    seq: { type: "integer", minimum: 0, maximum: MAX_INTEGER },
+    time: { type: "integer", minimum: 0, maximum: MAX_INTEGER },
+    last: { type: "integer", minimum: 1, maximum: MAX_INTEGER },
+  },
+  [],
+);
+
+/** What is wrong with a subscribe's `from`: a word, or one of `{seq}`, `{time}`, `{last}`. A queue has one place and ignores it. */
+export function checkFrom(from: unknown): string | undefined {
+  if (from === undefined || FROM_WORDS.includes(from as string)) return undefined;
+  const wrong = checkObject(FROM, from, "from");
+  if (wrong !== undefined) return wrong;
+  const named = Object.keys(FROM.fields).filter(
+    (name) => (from as Record<string, unknown>)[name] !== undefined,
+  );
+  return named.length === 1 ? undefined : `from must be ${FROM_WORDS.join(", ")}, {seq}, {time} or {last}`;
+}

@@ -13,14 +13,15 @@ import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
 import { toMessage } from "../../message/fields.ts";
 import type { Answer } from "./answers.ts";
-import type {
-  ByeFrame,
-  CreditFrame,
-  ExtendFrame,
-  PublishFrame,
-  SettleFrame,
-  SubscribeFrame,
-  UnsubscribeFrame,
+import {
+  type ByeFrame,
+  type CreditFrame,
+  checkFrom,
+  type ExtendFrame,
+  type PublishFrame,
+  type SettleFrame,
+  type SubscribeFrame,
+  type UnsubscribeFrame,
 } from "./frames.ts";
 import { errorFrame, okFrame, publishedFrame } from "./render.ts";
 
@@ -98,7 +99,9 @@ export class Requests {
   }
 
   #subscribe(session: Session, frame: SubscribeFrame, answer: Answer): void {
-    const { id, sub, to, credit = DEFAULT_CREDIT, leaseMs, filter } = frame;
+    const { id, sub, to, credit = DEFAULT_CREDIT, leaseMs, filter, from } = frame;
+    const wrong = checkFrom(from);
+    if (wrong !== undefined) return answer(errorFrame(id, refuse("bad-field", wrong)));
     if (filter !== undefined) {
       return answer(errorFrame(id, refuse("not-supported", "filters of queue subscriptions are not served")));
     }
