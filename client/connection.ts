@@ -197,7 +197,8 @@ export class Connection {
     const openedAtMs = this.#openedAtMs;
     const isCurrent = () => this.#state === "open" && this.#openedAtMs === openedAtMs;
     while (isCurrent()) {
-      await new Promise((resolve) => setTimeout(resolve, this.#tokenAtMs + TOKEN_INTERVAL_MS - Date.now()));
+      const waitMs = Math.max(0, this.#tokenAtMs + TOKEN_INTERVAL_MS - Date.now());
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
       try {
         await this.#refreshToken();
         if (isCurrent()) this.send(JSON.stringify({ op: "auth", id: AUTH_ID, token: this.#token }));

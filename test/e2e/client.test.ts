@@ -152,11 +152,11 @@ describe("consuming", () => {
   it("[CLI7] a job that takes three leases is not given to another", async ({ open }) => {
     const dunlin = open();
     await sendAll(dunlin, "jobs", 2);
-    const slow: Messages = dunlin.queue<number>("jobs").consume({ leaseMs: 1_000, credit: 2 });
+    const slow: Messages = dunlin.queue<number>("jobs").consume({ leaseMs: 1_500, credit: 2 });
     const first = await take(slow);
     const other: Messages = open().queue<number>("jobs").consume();
     const stolen = other.next().then(() => "stolen");
-    const worked = new Promise((resolve) => setTimeout(() => resolve("kept"), 3_500));
+    const worked = new Promise((resolve) => setTimeout(() => resolve("kept"), 4_500));
     expect(await Promise.race([stolen, worked])).toBe("kept");
     expect(await first.ack()).toBe(true);
     const second = await take(slow);

@@ -1,8 +1,9 @@
 // The whole ledger as bytes at the end of a turn: opening a queue reads the checkpoint and replays only the turns after it.
 import { Reader } from "../bytes/reader.ts";
 import { Writer } from "../bytes/writer.ts";
+import type { Entry, EntryState } from "./entry.ts";
 import { readConsumer, readTaken, writeConsumer, writeTaken } from "./events.ts";
-import type { Entry, EntryState, Ledger } from "./ledger.ts";
+import type { Ledger } from "./ledger.ts";
 import { Outcomes } from "./outcomes.ts";
 import type { QueueSettings } from "./settings.ts";
 

@@ -1,7 +1,7 @@
 // Who gets which message next: redelivered ones first, then the log in order, groups one message at a time, consumers in turn.
 import { MAX_OUTSTANDING, MAX_PARKED } from "../limits.ts";
+import type { Entry } from "./entry.ts";
 import { expire } from "./failures.ts";
-import type { Entry } from "./ledger.ts";
 import type { Turn } from "./turn.ts";
 
 /** Leases ready messages to consumers with credit until one of the two runs out. */

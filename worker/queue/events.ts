@@ -2,7 +2,8 @@
 import { Reader } from "../bytes/reader.ts";
 import { Writer } from "../bytes/writer.ts";
 import type { Consumer } from "./consumers.ts";
-import type { End, Entry, Ledger } from "./ledger.ts";
+import type { End, Taken } from "./entry.ts";
+import type { Ledger } from "./ledger.ts";
 import type { QueueSettings } from "./settings.ts";
 
 /* PERSISTED in the `events` column of the log: u8 kind, then its fields. New kinds take new numbers; none is ever reused.
@@ -169,9 +170,6 @@ export class EventWriter {
     this.#to.u8(kind);
   }
 }
-
-/** What is kept of a message when the cursor passes it. */
-export type Taken = Pick<Entry, "seq" | "size" | "time" | "expiresAt" | "group" | "attempts" | "failures">;
 
 /** Writes the fields of a taken message; checkpoints hold them in the same form. */
 export function writeTaken(to: Writer, message: Taken): void {

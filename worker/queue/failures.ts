@@ -2,7 +2,7 @@
 import { MAX_DEATHS } from "../limits.ts";
 import { RecordView } from "../message/record.ts";
 import { backoffMs } from "./backoff.ts";
-import type { Entry } from "./ledger.ts";
+import type { Entry } from "./entry.ts";
 import { deadLetterQueue, holdsDeadLetters } from "./settings.ts";
 import type { Turn } from "./turn.ts";
 

@@ -2,6 +2,7 @@
 // it changes the books and records the fact, and replaying the recorded facts rebuilds the same books. Decides nothing.
 import { MAX_SOURCES } from "../limits.ts";
 import { type Consumer, Consumers } from "./consumers.ts";
+import type { Counts, End, Entry, Taken } from "./entry.ts";
 import type { EventWriter } from "./events.ts";
 import { Heap } from "./heap.ts";
 import { Outcomes } from "./outcomes.ts";
@@ -10,45 +11,6 @@ import { DEFAULT_SETTINGS, type QueueSettings } from "./settings.ts";
 
 /** No queue sends more than this in a millisecond of its life. */
 const OUTBOX_IDS_PER_MS = 1_000;
-
-/** What a message before the cursor is doing. A parked one waits behind the head of its group. */
-export type EntryState = "ready" | "parked" | "leased" | "waiting";
-
-/** A message that the cursor has passed and that is not done. */
-export interface Entry {
-  readonly position: number;
-  readonly seq: number;
-  readonly size: number;
-  readonly time: number;
-  readonly expiresAt: number;
-  readonly group: string;
-  state: EntryState;
-  attempts: number;
-  failures: number;
-  /** Number of the current or last lease, 0 before the first. */
-  lease: number;
-  /** Who holds it while leased. */
-  ref: number;
-  /** While leased: when the lease ends. While waiting: when the back-off ends. */
-  deadline: number;
-}
-
-/** How a message came to its end. */
-export type End = "settled" | "expired" | "dead";
-
-/** Counts of messages, as in QueueStats. */
-export interface Counts {
-  accepted: number;
-  ready: number;
-  delayed: number;
-  leased: number;
-  settled: number;
-  expired: number;
-  deadLettered: number;
-  /** Bytes of what is ready, and of everything kept. */
-  readyBytes: number;
-  bytes: number;
-}
 
 /** The books. Only this file's methods change them. */
 export class Ledger {
@@ -143,10 +105,7 @@ export class Ledger {
   }
 
   /** The cursor passes a message; behind another of its group it is parked. */
-  take(
-    position: number,
-    message: Pick<Entry, "seq" | "size" | "time" | "expiresAt" | "group" | "attempts" | "failures">,
-  ): Entry {
+  take(position: number, message: Taken): Entry {
     this.#journal?.taken(position, message);
     this.cursor = position + 1;
     this.untaken--;

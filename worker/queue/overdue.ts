@@ -1,7 +1,8 @@
 // What time does to a queue: leases run out, back-offs and delays end, messages expire.
 import { RecordView } from "../message/record.ts";
+import type { Entry } from "./entry.ts";
 import { expire, fail } from "./failures.ts";
-import type { Entry, Ledger } from "./ledger.ts";
+import type { Ledger } from "./ledger.ts";
 import { expireHead } from "./publish.ts";
 import type { Turn } from "./turn.ts";
 

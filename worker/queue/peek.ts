@@ -1,7 +1,7 @@
 // Looks at a queue without changing anything: messages by state, and the counts.
 import { Writer } from "../bytes/writer.ts";
 import { RecordView } from "../message/record.ts";
-import type { EntryState } from "./ledger.ts";
+import type { EntryState } from "./entry.ts";
 import type { Queue } from "./queue.ts";
 import type { PeekState, QueueDescription } from "./rpc.ts";
 import { deadLetterQueue } from "./settings.ts";

@@ -3,8 +3,8 @@ import { type Refusal, refuse } from "../errors.ts";
 import type { Published } from "../link/results.ts";
 import { RecordView } from "../message/record.ts";
 import { dispatch, takeNext } from "./dispatch.ts";
+import type { Entry } from "./entry.ts";
 import { deadLetter, expire } from "./failures.ts";
-import type { Entry } from "./ledger.ts";
 import type { Turn } from "./turn.ts";
 
 /** Stores the records of a packet; one outcome for each, in their order. Writes seq and times into the records. */

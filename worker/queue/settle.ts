@@ -4,8 +4,8 @@ import { MAX_CONSUMERS } from "../limits.ts";
 import type { ConsumerSpec, Settlement } from "../link/commands.ts";
 import type { Handle } from "../link/handle.ts";
 import type { Consumer } from "./consumers.ts";
+import type { Entry } from "./entry.ts";
 import { deadLetter, fail } from "./failures.ts";
-import type { Entry } from "./ledger.ts";
 import type { Turn } from "./turn.ts";
 
 /**

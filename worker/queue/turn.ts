@@ -6,8 +6,9 @@ import { MAX_ROW_RECORDS } from "../log/log.ts";
 import type { QueueStore } from "../log/store.ts";
 import { type Message, writeMessage } from "../message/record.ts";
 import { addId, beginIds, type DedupWindow } from "./dedup.ts";
+import type { Entry } from "./entry.ts";
 import { EventWriter } from "./events.ts";
-import type { Entry, Ledger } from "./ledger.ts";
+import type { Ledger } from "./ledger.ts";
 
 /** What a row may hold beyond MAX_ROW_BYTES of messages and stay under the platform's 2,000,000. */
 const SPARE_ROW_BYTES = 150_000;

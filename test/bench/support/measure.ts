@@ -3,7 +3,7 @@ import { fork } from "node:child_process";
 import type { Job, Measured, Report } from "../generator/job.ts";
 import type { RunningTarget } from "../targets/target.ts";
 import type { Cell, Options } from "./options.ts";
-import { type Usage, usageOf } from "./processes.ts";
+import { machineCpuMs, type Usage, usageOf } from "./processes.ts";
 
 const SAMPLE_MS = 500;
 const JOB_GRACE_MS = 90_000;
@@ -16,6 +16,8 @@ export interface Sample extends Measured {
   brokerCpuMicros: number;
   /** Processor time of the target's processes in percent of the measured time; two busy cores are 200. */
   brokerCpuPercent: number;
+  /** Processor time of everything else on the machine in percent of the measured time: far above 10, the figures are noise. */
+  othersCpuPercent: number;
   /** The most its processes held at once, in bytes. */
   peakRssBytes: number;
   /** Rows written to storage for each message, where the target tells. */
@@ -41,17 +43,24 @@ export async function measure(
     messagesPerSecond: (measured.messages * 1000) / measured.elapsedMs,
     brokerCpuMicros: ((after.cpuMs - before.cpuMs) * 1000) / measured.messages,
     brokerCpuPercent: ((after.cpuMs - before.cpuMs) * 100) / measured.elapsedMs,
+    othersCpuPercent: 0,
     peakRssBytes,
   };
+  const busyPercent = ((after.machineCpuMs - before.machineCpuMs) * 100) / measured.elapsedMs;
+  sample.othersCpuPercent = Math.max(0, busyPercent - sample.brokerCpuPercent - measured.generatorCpuPercent);
   // Of the queue's whole life: what the set-up wrote is spread over all its messages too.
   if (target.rowsWritten) sample.rowsPerMessage = (await target.rowsWritten(queue)) / measured.total;
   return sample;
 }
 
+interface Snapshot extends Usage {
+  machineCpuMs: number;
+}
+
 interface Generated {
   measured: Measured;
-  before: Usage;
-  after: Usage;
+  before: Snapshot;
+  after: Snapshot;
   peakRssBytes: number;
 }
 
@@ -67,14 +76,14 @@ function generate(job: Job, pids: readonly number[]): Promise<Generated> {
     );
     let sampler: NodeJS.Timeout | undefined;
     let measured: Measured | undefined;
-    let before: Usage | undefined;
-    let after: Usage | undefined;
+    let before: Snapshot | undefined;
+    let after: Snapshot | undefined;
     let peakRssBytes = 0;
 
-    const sampleUsage = async (): Promise<Usage> => {
-      const usage = await usageOf(pids);
-      peakRssBytes = Math.max(peakRssBytes, usage.rssBytes);
-      return usage;
+    const sampleUsage = async (): Promise<Snapshot> => {
+      const snapshot = { ...(await usageOf(pids)), machineCpuMs: await machineCpuMs() };
+      peakRssBytes = Math.max(peakRssBytes, snapshot.rssBytes);
+      return snapshot;
     };
     const onPhase = async (phase: "measuring" | "draining"): Promise<void> => {
       if (phase === "measuring") {

@@ -126,6 +126,18 @@ export async function usageOf(roots: readonly number[]): Promise<Usage> {
   return total;
 }
 
+/** Processor time of the whole machine that was not idle so far, in milliseconds; zero where /proc does not exist. */
+export async function machineCpuMs(): Promise<number> {
+  const text = await readFile("/proc/stat", "utf8").catch(() => "cpu");
+  // user nice system idle iowait irq softirq steal, see proc(5): idle and waiting for the disk are not work.
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = text
+    .slice(0, text.indexOf("\n"))
+    .split(/ +/)
+    .slice(1)
+    .map(Number);
+  return ((user + nice + system + irq + softirq + steal) * 1000) / TICKS_PER_SECOND;
+}
+
 interface ProcessStat {
   pid: number;
   parent: number;

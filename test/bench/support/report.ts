@@ -47,6 +47,7 @@ const columns: { title: string; of(sample: Sample, echo: Sample | undefined): st
   { title: "CPU %", of: (s) => s.brokerCpuPercent.toFixed(0) },
   { title: "RSS MiB", of: (s) => (s.peakRssBytes / 2 ** 20).toFixed(0) },
   { title: "generator %", of: (s) => s.generatorCpuPercent.toFixed(0) },
+  { title: "others %", of: (s) => s.othersCpuPercent.toFixed(0) },
   { title: "lost/unexpected", of: (s) => `${s.lost}/${s.unexpected}` },
 ];
 
