@@ -187,24 +187,20 @@ export class RecordView {
   decode(): Message {
     const view = this.#view;
     const at = this.at;
-    const lengths = [44, 46, 48, 50, 52].map((field) => view.getUint16(at + field, true));
-    lengths.push(view.getUint32(at + 56, true), view.getUint32(at + 60, true));
     const end = at + this.size;
     const bodyKind = view.getUint8(at + 6) as BodyKind;
-    const texts = lengths.reduce((sum, length) => sum + length, 0);
-    const bodyStart = at + HEADER + texts;
-    const part = textParts(this.bytes, at + HEADER, bodyKind === BYTES_BODY ? bodyStart : end, lengths);
+    const texts = new Texts(this.bytes, at + HEADER, bodyKind === BYTES_BODY ? this.#bodyStart() : end);
     return {
-      messageId: part[0]!,
+      messageId: texts.next(view.getUint16(at + 44, true)),
       publisherId: this.publisherId,
-      group: part[1]!,
-      contentType: part[2]!,
-      replyTo: part[3]!,
-      correlationId: part[4]!,
-      headers: part[5]!,
-      deaths: part[6]!,
+      group: texts.next(view.getUint16(at + 46, true)),
+      contentType: texts.next(view.getUint16(at + 48, true)),
+      replyTo: texts.next(view.getUint16(at + 50, true)),
+      correlationId: texts.next(view.getUint16(at + 52, true)),
+      headers: texts.next(view.getUint32(at + 56, true)),
+      deaths: texts.next(view.getUint32(at + 60, true)),
       bodyKind,
-      body: bodyKind === BYTES_BODY ? this.bytes.slice(bodyStart, end) : part[7]!,
+      body: bodyKind === BYTES_BODY ? this.bytes.slice(this.#bodyStart(), end) : texts.rest(),
       priority: this.priority,
       seq: this.seq,
       time: this.time,
@@ -214,18 +210,42 @@ export class RecordView {
       failures: this.failures,
     };
   }
+
+  #bodyStart(): number {
+    const view = this.#view;
+    let start = this.at + HEADER + view.getUint32(this.at + 56, true) + view.getUint32(this.at + 60, true);
+    for (let field = 44; field <= 52; field += 2) start += view.getUint16(this.at + field, true);
+    return start;
+  }
 }
 
-/** Cuts text into parts of the given byte lengths and what is left after them. */
-function textParts(bytes: Uint8Array, start: number, end: number, lengths: number[]): string[] {
-  const whole = decodeText(bytes, start, end);
-  // One call into the decoder serves all parts when every character is one byte, as in most messages.
-  const ascii = whole.length === end - start;
-  const parts: string[] = [];
-  let at = 0;
-  for (const length of [...lengths, end - start - lengths.reduce((sum, l) => sum + l, 0)]) {
-    parts.push(ascii ? whole.slice(at, at + length) : decodeText(bytes, start + at, start + at + length));
-    at += length;
+/** Cuts a stretch of UTF-8 into texts of known byte lengths, one after the other. */
+class Texts {
+  readonly #bytes: Uint8Array;
+  readonly #start: number;
+  readonly #end: number;
+  readonly #whole: string;
+  /** One call into the decoder serves all texts when every character is one byte, as in most messages. */
+  readonly #ascii: boolean;
+  #at = 0;
+
+  constructor(bytes: Uint8Array, start: number, end: number) {
+    this.#bytes = bytes;
+    this.#start = start;
+    this.#end = end;
+    this.#whole = decodeText(bytes, start, end);
+    this.#ascii = this.#whole.length === end - start;
   }
-  return parts;
+
+  next(length: number): string {
+    if (length === 0) return "";
+    const from = this.#at;
+    this.#at += length;
+    if (this.#ascii) return this.#whole.slice(from, this.#at);
+    return decodeText(this.#bytes, this.#start + from, this.#start + this.#at);
+  }
+
+  rest(): string {
+    return this.next(this.#end - this.#start - this.#at);
+  }
 }

@@ -4,6 +4,7 @@ import type { Writer } from "../bytes/writer.ts";
 import { MAX_DEDUP_IDS } from "../limits.ts";
 
 interface Remembered {
+  messageId: string;
   seq: number;
   time: number;
   /** Turn of the row that holds the id: rows of the window outlive their messages. */
@@ -29,8 +30,10 @@ export function addId(to: Writer, seq: number, messageId: string): void {
  * @example dedup.find("order-7", now, 300_000) ?? dedup.add("order-7", seq, now, turn)
  */
 export class DedupWindow {
-  // A Map keeps the order of insertion, so its first key is the oldest id.
   readonly #ids = new Map<string, Remembered>();
+  /** In the order they came, from `#first` on. A Map has this order too, but finding its first key again and again is slow. */
+  #order: Remembered[] = [];
+  #first = 0;
 
   /** Fills the window from the log, newest row first, as far back as the window reaches. */
   load(rows: Iterable<{ turn: number; ids: Uint8Array }>, notBefore: number): void {
@@ -57,17 +60,28 @@ export class DedupWindow {
   }
 
   add(messageId: string, seq: number, time: number, turn: number): void {
-    this.#ids.delete(messageId);
-    this.#ids.set(messageId, { seq, time, turn });
-    if (this.#ids.size > MAX_DEDUP_IDS) this.#ids.delete(this.#ids.keys().next().value!);
+    const remembered = { messageId, seq, time, turn };
+    this.#ids.set(messageId, remembered);
+    this.#order.push(remembered);
+    if (this.#order.length - this.#first > MAX_DEDUP_IDS) this.#forgetFirst();
   }
 
   /** Forgets ids that left the window; returns the turn of the oldest that is left, Infinity when none is. */
   trim(now: number, windowMs: number): number {
-    for (const [messageId, { time, turn }] of this.#ids) {
-      if (time > now - windowMs) return turn;
-      this.#ids.delete(messageId);
+    for (let first = this.#order[this.#first]; first !== undefined; first = this.#order[this.#first]) {
+      if (first.time > now - windowMs) return first.turn;
+      this.#forgetFirst();
     }
     return Number.POSITIVE_INFINITY;
+  }
+
+  #forgetFirst(): void {
+    const first = this.#order[this.#first++]!;
+    // The same id may have come again after its time.
+    if (this.#ids.get(first.messageId) === first) this.#ids.delete(first.messageId);
+    if (this.#first * 2 > this.#order.length) {
+      this.#order = this.#order.slice(this.#first);
+      this.#first = 0;
+    }
   }
 }

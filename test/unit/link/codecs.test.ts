@@ -229,7 +229,7 @@ describe("packets read as they were written", () => {
         else expect(formatHandle(position, lease)).toBe(text.replace(/(^|\.)0+(?=[0-9a-z])/g, "$1"));
       }),
     );
-    for (const text of ["", ".", "1.", ".1", "1.2.3", "-1.2", "1.Z", "1e3.1", " 1.1", "1.1\n"]) {
+    for (const text of ["", ".", "1.", ".1", "1.2.3", "-1.2", "1.Z", " 1.1", "1.1\n"]) {
       expect(parseHandle(text), JSON.stringify(text)).toEqual({ position: -1, lease: -1 });
     }
   });

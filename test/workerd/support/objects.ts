@@ -1,4 +1,5 @@
-// The objects of the Worker under test, by name.
+// The objects of the Worker under test, by name, and their eviction.
+import { evictDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 
 interface Bindings {
@@ -16,4 +17,13 @@ export function queueStub(name: string, namespace = "default"): DurableObjectStu
 /** The one gateway of the tests. */
 export function gatewayStub(): DurableObjectStub {
   return bindings.GATEWAY.getByName("gateway-0");
+}
+
+/** Takes an object's memory away; its storage and its sockets stay. One that is not awake is left alone. */
+export async function evict(stub: DurableObjectStub): Promise<void> {
+  try {
+    await evictDurableObject(stub, { webSockets: "hibernate" });
+  } catch (error) {
+    if (!/not (currently )?running/i.test(String(error))) throw error;
+  }
 }
