@@ -6,10 +6,11 @@ import { DeliveryView } from "../../worker/link/deliveries.ts";
 import type { Handle } from "../../worker/link/handle.ts";
 import type { Published } from "../../worker/link/results.ts";
 import { QueueStore } from "../../worker/log/store.ts";
-import { JSON_BODY, type Message, RecordView, writeMessage } from "../../worker/message/record.ts";
+import { type Message, RecordView, writeMessage } from "../../worker/message/record.ts";
 import { saveLedger } from "../../worker/queue/checkpoint.ts";
 import { Queue, type TurnCommand, type TurnOutcome } from "../../worker/queue/queue.ts";
 import type { QueueSettingsPatch } from "../../worker/queue/settings.ts";
+import { message } from "./message.ts";
 import { NodeSql } from "./node-sql.ts";
 
 /** What a test says of a message; the rest is filled in. */
@@ -25,29 +26,6 @@ export interface Delivered extends Handle {
   body: string;
   group: string;
   deaths: string;
-}
-
-/** A message in full from what a test says of it. */
-export function message(draft: Draft): Message {
-  return {
-    messageId: "",
-    publisherId: false,
-    group: "",
-    contentType: "",
-    replyTo: "",
-    correlationId: "",
-    headers: "",
-    deaths: "",
-    bodyKind: JSON_BODY,
-    priority: 0,
-    seq: 0,
-    time: 0,
-    expiresAt: 0,
-    dueAt: 0,
-    attempts: 0,
-    failures: 0,
-    ...draft,
-  };
 }
 
 /** The records of drafts, as an adapter would write them. */
@@ -104,7 +82,7 @@ export class Machine {
     options: { leaseMs?: number; resend?: boolean; gateway?: string } = {},
   ): Delivered[] {
     const { leaseMs, resend = false, gateway = "gateway-0" } = options;
-    this.turn({ type: "attach", consumer: { ref, gateway, credit, leaseMs, resend } });
+    this.turn({ type: "attach", consumer: { ref, gateway, credit, leaseMs, generation: 1, resend } });
     return this.delivered;
   }
 

@@ -18,7 +18,8 @@ export class NodeSql implements Sql {
 
   all(query: string, ...bindings: SqlValue[]): SqlRow[] {
     const bytes = rowBytes(bindings);
-    if (bytes > MAX_STORED_ROW_BYTES) throw new Error(`a row of ${bytes} bytes: string or blob too big: SQLITE_TOOBIG`);
+    if (bytes > MAX_STORED_ROW_BYTES)
+      throw new Error(`a row of ${bytes} bytes: string or blob too big: SQLITE_TOOBIG`);
     this.largestRowBytes = Math.max(this.largestRowBytes, bytes);
     const statement = this.#prepare(query);
     const before = this.#totalChanges();

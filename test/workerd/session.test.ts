@@ -44,8 +44,9 @@ class Labels {
 
 /** What a script may do, and what it saw. */
 class Script {
-  readonly queue = `session-${++runs}`;
-  readonly client = `client-${runs}`;
+  // Names of one length: the bytes of a queue are compared as well.
+  readonly queue = `session-${String(++runs).padStart(4, "0")}`;
+  readonly client = `client-${this.queue}`;
   readonly seen: [step: number, Record<string, unknown>][] = [];
   readonly #between: (step: number) => Promise<void>;
   readonly #labels = new Labels();
@@ -100,8 +101,16 @@ async function wholeSession(script: Script): Promise<void> {
   const one = { at: consumer, count: 1 };
   const settle = (lists: Record<string, unknown>) => [{ op: "settle", sub: 1, ...lists }];
   await script.step(consumer, settle({ ack: [first!.delivery] }), one);
-  await script.step(consumer, [{ op: "extend", sub: 1, deliveries: [second!.delivery, "9.9"], leaseMs: 60_000 }], none);
-  const [failed] = await script.step(consumer, settle({ fail: [{ delivery: second!.delivery, reason: "no" }] }), one);
+  await script.step(
+    consumer,
+    [{ op: "extend", sub: 1, deliveries: [second!.delivery, "9.9"], leaseMs: 60_000 }],
+    none,
+  );
+  const [failed] = await script.step(
+    consumer,
+    settle({ fail: [{ delivery: second!.delivery, reason: "no" }] }),
+    one,
+  );
   expect(failed).toMatchObject({ seq: 2, attempt: 2, redelivered: true });
   await script.step(consumer, settle({ dead: [{ delivery: third!.delivery, reason: "bad" }] }), one);
   await script.step(producer, [publishes[0]!], none);
@@ -149,11 +158,14 @@ const EVICTIONS: Record<string, (script: Script) => Promise<unknown>> = {
 };
 
 describe("a session over a real socket", () => {
-  it.each(Object.keys(EVICTIONS))("[EVC1] [EVC3] [SES8] sees the same frames with %s evicted before every step", async (what) => {
-    const quiet = await run(async () => undefined);
-    const disturbed = await run((script) => EVICTIONS[what]!(script).then(() => undefined));
-    expect(disturbed.seen).toEqual(quiet.seen);
-  });
+  it.each(Object.keys(EVICTIONS))(
+    "[EVC1] [EVC3] [SES8] sees the same frames with %s evicted before every step",
+    async (what) => {
+      const quiet = await run(async () => undefined);
+      const disturbed = await run((script) => EVICTIONS[what]!(script).then(() => undefined));
+      expect(disturbed.seen).toEqual(quiet.seen);
+    },
+  );
 
   it("[EVC1] sees the same frames with both evicted before any one step", async () => {
     const quiet = await run(async () => undefined);
@@ -193,7 +205,9 @@ describe("a session over a real socket", () => {
     await evict(queueStub(queue));
     await evict(gatewayStub());
     consumer.close();
-    await eventually("the consumer to be gone", async () => ((await stats(queue)).consumers === 0 ? true : undefined));
+    await eventually("the consumer to be gone", async () =>
+      (await stats(queue)).consumers === 0 ? true : undefined,
+    );
     await other.ask({ op: "subscribe", sub: 1, to: `queue:${queue}`, credit: 5 });
     expect(await other.take(1)).toMatchObject([{ body: "x", attempt: 2, redelivered: true }]);
   });

@@ -7,5 +7,7 @@ import { queueStub } from "./support/objects.ts";
 let objects = 0;
 
 storeSuite("a Durable Object", async (test) => {
-  await runInDurableObject(queueStub(`store-${++objects}`), (_, state) => test(new DurableSql(state.storage.sql)));
+  await runInDurableObject(queueStub(`store-${++objects}`), (_, state) =>
+    test(new DurableSql(state.storage.sql)),
+  );
 });

@@ -48,21 +48,26 @@ export class Reader {
   }
 
   text16(): string {
-    const length = this.u16();
-    this.at += length;
-    return decodeText(this.bytes, this.at - length, this.at);
+    return this.#text(this.u16());
   }
 
   text32(): string {
-    const length = this.u32();
-    this.at += length;
-    return decodeText(this.bytes, this.at - length, this.at);
+    return this.#text(this.u32());
   }
 
   /** A view (not a copy) of the next `length` bytes. */
   raw(length: number): Uint8Array {
-    if (this.at + length > this.bytes.length) throw new RangeError("record is cut short");
-    this.at += length;
+    this.#skip(length);
     return this.bytes.subarray(this.at - length, this.at);
+  }
+
+  #text(length: number): string {
+    this.#skip(length);
+    return decodeText(this.bytes, this.at - length, this.at);
+  }
+
+  #skip(length: number): void {
+    if (this.at + length > this.bytes.length) throw new RangeError("the bytes are cut short");
+    this.at += length;
   }
 }

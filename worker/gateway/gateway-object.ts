@@ -125,7 +125,11 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     this.#flush();
   }
 
-  async probe(_queueObject: string, refs: number[]): Promise<number[]> {
+  async probe(queueObject: string, refs: number[], reattach: boolean): Promise<number[]> {
+    if (reattach) {
+      this.#sessions.reattach(queueObject);
+      this.#flush();
+    }
     return refs.filter((ref) => this.#sessions.find(ref) === undefined);
   }
 
@@ -158,7 +162,8 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
         gone.add(deliveries.ref);
         continue;
       }
-      // Without a connection it waits: the session sends for everything it holds when the client is back.
+      // What was on its way to an older connection comes again with all that the session holds, as soon as it has a new one.
+      if (deliveries.generation !== subscription.generation) continue;
       const { connection } = subscription.session;
       connection?.protocol.deliver(connection, subscription, deliveries);
     }

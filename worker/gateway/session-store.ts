@@ -29,6 +29,7 @@ export interface SavedSubscription {
   target: string;
   credit: number;
   leaseMs: number | null;
+  generation: number;
 }
 
 /** The tables of one gateway. They are made at the first write. */
@@ -66,9 +67,9 @@ export class SessionStore {
 
   saveSubscription(subscription: Subscription): void {
     this.#create();
-    const { ref, sub, session, address, target, credit, leaseMs = null } = subscription;
+    const { ref, sub, session, address, target, credit, leaseMs = null, generation } = subscription;
     const key = sessionKey(session.namespace, session.client);
-    const saved: SavedSubscription = { session: key, sub, address, target, credit, leaseMs };
+    const saved: SavedSubscription = { session: key, sub, address, target, credit, leaseMs, generation };
     this.#sql.all("INSERT OR REPLACE INTO subscription VALUES (?, ?)", ref, JSON.stringify(saved));
   }
 

@@ -31,6 +31,8 @@ export interface Subscription {
   readonly target: string;
   credit: number;
   leaseMs: number | undefined;
+  /** Rises whenever its queue is asked to send again what it holds. */
+  generation: number;
 }
 
 /** The key of a client's session: unique over all namespaces of a gateway. */

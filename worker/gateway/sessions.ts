@@ -167,7 +167,7 @@ export class Sessions {
       return refuse("too-many", `a session has at most ${MAX_SUBSCRIPTIONS} subscriptions`);
     }
     const target = queueObjectName(session.namespace, address.name);
-    const subscription = known ?? { ref, sub, session, address, target, credit, leaseMs };
+    const subscription = known ?? { ref, sub, session, address, target, credit, leaseMs, generation: 1 };
     Object.assign(subscription, { credit, leaseMs });
     this.#store.saveSubscription(subscription);
     this.#keep(subscription);
@@ -188,9 +188,8 @@ export class Sessions {
   /** Deliveries of a queue may have been lost on their way: it is asked to send again what its consumers here hold. */
   reattach(target: string): void {
     for (const subscription of this.#byRef.values()) {
-      if (subscription.target === target && subscription.session.connection !== undefined) {
-        this.#attach(subscription, true, ignored);
-      }
+      const connected = subscription.session.connection !== undefined;
+      if (subscription.target === target && connected) this.#attachAgain(subscription);
     }
   }
 
@@ -217,9 +216,16 @@ export class Sessions {
     this.#byRef.set(subscription.ref, subscription);
   }
 
+  /** Asks for everything the subscription holds, and turns away what is still on its way to it. */
+  #attachAgain(subscription: Subscription): void {
+    subscription.generation++;
+    this.#store.saveSubscription(subscription);
+    this.#attach(subscription, true, ignored);
+  }
+
   #attach(subscription: Subscription, resend: boolean, done: CommandDone): void {
-    const { ref, credit, leaseMs, target } = subscription;
-    const consumer = { ref, gateway: this.#gateway, credit, leaseMs, resend };
+    const { ref, credit, leaseMs, target, generation } = subscription;
+    const consumer = { ref, gateway: this.#gateway, credit, leaseMs, generation, resend };
     this.#links.to(target).command({ type: "attach", consumer }, done);
   }
 

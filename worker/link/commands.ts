@@ -22,6 +22,8 @@ export interface ConsumerSpec {
   credit: number;
   /** undefined: the queue's setting. */
   leaseMs: number | undefined;
+  /** Rises with each new connection: deliveries name it, so that those meant for an older connection are known. */
+  generation: number;
   /** Send what it holds unsettled again: its connection is new. */
   resend: boolean;
 }
@@ -42,7 +44,7 @@ export type QueueCommand =
  *   1 publish  u32 length of the records, records (message/record.ts)
  *   2 settle   u32 count × { f64 position, f64 lease, u8 outcome, f64 delayMs (-1: none), text16 reason }
  *   3 extend   f64 leaseMs, u32 count × { f64 position, f64 lease }
- *   4 attach   f64 ref, text16 gateway, u32 credit, f64 leaseMs (0: the queue's), u8 resend
+ *   4 attach   f64 ref, text16 gateway, u32 credit, f64 leaseMs (0: the queue's), u32 generation, u8 resend
  *   5 credit   f64 ref, u32 add
  *   6 pause, 7 detach   u32 count × f64 ref
  */
@@ -189,6 +191,7 @@ function writeConsumer(to: Writer, consumer: ConsumerSpec): void {
   to.text16(consumer.gateway);
   to.u32(consumer.credit);
   to.f64(consumer.leaseMs ?? 0);
+  to.u32(consumer.generation);
   to.u8(consumer.resend ? 1 : 0);
 }
 
@@ -196,7 +199,8 @@ function readConsumer(from: Reader): ConsumerSpec {
   const ref = from.f64();
   const gateway = from.text16();
   const credit = from.u32();
-  return { ref, gateway, credit, leaseMs: from.f64() || undefined, resend: from.u8() === 1 };
+  const leaseMs = from.f64() || undefined;
+  return { ref, gateway, credit, leaseMs, generation: from.u32(), resend: from.u8() === 1 };
 }
 
 function writeHandle(to: Writer, handle: Handle): void {

@@ -1,16 +1,29 @@
 // Deliveries on their way from a queue to a gateway or to an HTTP call: many in one byte array.
 import { Writer } from "../bytes/writer.ts";
 import { RecordView } from "../message/record.ts";
+import type { Handle } from "./handle.ts";
 
 /* u8 version (1), f64 epoch, f64 stream, u32 number, then deliveries until the end, each:
  *
- *   f64 ref of the consumer   f64 position   f64 lease   u16 attempt   u8 bit 0: redelivered   record (message/record.ts)
+ *   f64 ref of the consumer   u32 its generation   f64 position   f64 lease   u16 attempt   u8 bit 0: redelivered
+ *   record (message/record.ts)
  */
 const VERSION = 1;
 const STREAM = 9;
 const NUMBER = 17;
 const START = 21;
-const HEADER = 27;
+const HEADER = 31;
+
+/** What a delivery says besides the message. */
+export interface DeliveryHead extends Handle {
+  /** The consumer. */
+  ref: number;
+  /** Which of the consumer's connections it is for. */
+  generation: number;
+  /** 1 for the first. */
+  attempt: number;
+  redelivered: boolean;
+}
 
 /** Collects deliveries to one gateway. */
 export class DeliveryWriter {
@@ -28,21 +41,15 @@ export class DeliveryWriter {
     return this.#to.length;
   }
 
-  add(
-    ref: number,
-    position: number,
-    lease: number,
-    attempt: number,
-    redelivered: boolean,
-    record: Uint8Array,
-  ): void {
+  add(delivery: DeliveryHead, record: Uint8Array): void {
     const to = this.#to;
     to.reserve(HEADER + record.length);
-    to.f64(ref);
-    to.f64(position);
-    to.f64(lease);
-    to.u16(Math.min(attempt, 65_535));
-    to.u8(redelivered ? 1 : 0);
+    to.f64(delivery.ref);
+    to.u32(delivery.generation);
+    to.f64(delivery.position);
+    to.f64(delivery.lease);
+    to.u16(Math.min(delivery.attempt, 65_535));
+    to.u8(delivery.redelivered ? 1 : 0);
     to.raw(record);
   }
 
@@ -90,19 +97,23 @@ export class DeliveryView {
     return this.#view.getFloat64(this.#at, true);
   }
 
+  get generation(): number {
+    return this.#view.getUint32(this.#at + 8, true);
+  }
+
   get position(): number {
-    return this.#view.getFloat64(this.#at + 8, true);
+    return this.#view.getFloat64(this.#at + 12, true);
   }
 
   get lease(): number {
-    return this.#view.getFloat64(this.#at + 16, true);
+    return this.#view.getFloat64(this.#at + 20, true);
   }
 
   get attempt(): number {
-    return this.#view.getUint16(this.#at + 24, true);
+    return this.#view.getUint16(this.#at + 28, true);
   }
 
   get redelivered(): boolean {
-    return (this.#view.getUint8(this.#at + 26) & 1) === 1;
+    return (this.#view.getUint8(this.#at + 30) & 1) === 1;
   }
 }

@@ -109,8 +109,12 @@ export class RecordView {
     return this.#view.getUint32(this.at, true);
   }
 
+  /** Goes to the next record; throws a RangeError when this one's size cannot be: the bytes are not records. */
   next(): void {
-    this.at += this.size;
+    const { size } = this;
+    if (size < HEADER || this.at + size > this.bytes.length)
+      throw new RangeError(`a record of ${size} bytes`);
+    this.at += size;
   }
 
   get priority(): number {

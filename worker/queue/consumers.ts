@@ -10,6 +10,8 @@ export interface Consumer {
   credit: number;
   /** Its own lease time, ms; 0: the queue's. */
   leaseMs: number;
+  /** Which of its connections it delivers to. */
+  generation: number;
   /** Messages it holds. */
   used: number;
   /** A consumer whose connection is lost keeps what it holds but gets nothing more. */
@@ -17,6 +19,9 @@ export interface Consumer {
   /** Whether it stands in the line of those with credit left. */
   inLine: boolean;
 }
+
+/** What is written down of a consumer. */
+export type ConsumerFacts = Pick<Consumer, "ref" | "gateway" | "credit" | "leaseMs" | "generation">;
 
 /** The consumers of one queue and the line in which they are served. */
 export class Consumers {

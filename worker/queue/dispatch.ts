@@ -18,7 +18,7 @@ export function dispatch(turn: Turn): void {
     const consumer = ledger.consumers.next()!;
     const redelivered = entry.attempts > 0;
     ledger.lease(entry, consumer.ref, now + (consumer.leaseMs || ledger.settings.leaseMs));
-    turn.deliver(entry, consumer.gateway, redelivered);
+    turn.deliver(entry, consumer, redelivered);
     ledger.consumers.lineUp(consumer);
   }
 }

@@ -1,7 +1,7 @@
 // The facts of a turn as bytes: written by the ledger as they happen, replayed into a ledger when the queue opens.
 import { Reader } from "../bytes/reader.ts";
 import { Writer } from "../bytes/writer.ts";
-import type { Consumer } from "./consumers.ts";
+import type { ConsumerFacts } from "./consumers.ts";
 import type { End, Taken } from "./entry.ts";
 import type { Ledger } from "./ledger.ts";
 import type { QueueSettings } from "./settings.ts";
@@ -9,7 +9,7 @@ import type { QueueSettings } from "./settings.ts";
 /* PERSISTED in the `events` column of the log: u8 kind, then its fields. New kinds take new numbers; none is ever reused.
  *
  *   1 created    f64 epoch, f64 newest lease     11 woken     f64 position
- *   2 configured text32 settings as JSON         12 attached  f64 ref, text16 gateway, u32 credit, f64 leaseMs
+ *   2 configured text32 settings as JSON         12 attached  f64 ref, text16 gateway, u32 credit, f64 leaseMs, u32 generation
  *   3 accepted   f64 turn, u32 count, f64 bytes  13 credited  f64 ref, u32 add
  *   4 deferred   u32 count, f64 bytes            14 paused    f64 ref
  *   5 matured    f64 turn, u32 count, f64 bytes  15 detached  f64 ref
@@ -128,7 +128,7 @@ export class EventWriter {
     this.#number(WOKEN, position);
   }
 
-  attached(consumer: Pick<Consumer, "ref" | "gateway" | "credit" | "leaseMs">): void {
+  attached(consumer: ConsumerFacts): void {
     this.#number(ATTACHED, consumer.ref);
     writeConsumer(this.#to, consumer);
   }
@@ -194,17 +194,18 @@ export function readTaken(from: Reader): Taken {
 }
 
 /** Writes a consumer's fields but for its ref; checkpoints hold them in the same form. */
-export function writeConsumer(to: Writer, consumer: Pick<Consumer, "gateway" | "credit" | "leaseMs">): void {
+export function writeConsumer(to: Writer, consumer: Omit<ConsumerFacts, "ref">): void {
   to.text16(consumer.gateway);
   to.u32(consumer.credit);
   to.f64(consumer.leaseMs);
+  to.u32(consumer.generation);
 }
 
 /** The opposite of writeConsumer. */
-export function readConsumer(from: Reader): Pick<Consumer, "gateway" | "credit" | "leaseMs"> {
+export function readConsumer(from: Reader): Omit<ConsumerFacts, "ref"> {
   const gateway = from.text16();
   const credit = from.u32();
-  return { gateway, credit, leaseMs: from.f64() };
+  return { gateway, credit, leaseMs: from.f64(), generation: from.u32() };
 }
 
 /**

@@ -1,7 +1,7 @@
 // The books of a queue: every message before the cursor that is not done, who holds it, and the counts. Each method is one fact;
 // it changes the books and records the fact, and replaying the recorded facts rebuilds the same books. Decides nothing.
 import { MAX_SOURCES } from "../limits.ts";
-import { type Consumer, Consumers } from "./consumers.ts";
+import { type Consumer, type ConsumerFacts, Consumers } from "./consumers.ts";
 import type { Counts, End, Entry, Taken } from "./entry.ts";
 import type { EventWriter } from "./events.ts";
 import { Heap } from "./heap.ts";
@@ -194,7 +194,7 @@ export class Ledger {
     this.#makeReady(entry);
   }
 
-  attach(consumer: Pick<Consumer, "ref" | "gateway" | "credit" | "leaseMs">): void {
+  attach(consumer: ConsumerFacts): void {
     this.#journal?.attached(consumer);
     const known = this.consumers.get(consumer.ref);
     if (known === undefined) {

@@ -102,19 +102,17 @@ export class Outbound {
     }
   }
 
-  /** A call to a gateway failed: its consumers get nothing more until it answers which of them live. */
+  /** A call to a gateway failed: its consumers get nothing more until it attaches those that live again. */
   #recover(gateway: string, refs: number[]): void {
     this.#gateways.delete(gateway);
     this.#submit([{ type: "pause", refs }]).catch(() => undefined);
     this.#probe(gateway, refs, true);
   }
 
-  async #probe(gateway: string, refs: number[], resume: boolean): Promise<void> {
+  async #probe(gateway: string, refs: number[], reattach: boolean): Promise<void> {
     for (let attempt = 0; attempt < PROBES; attempt++) {
       try {
-        const gone = await this.#gateway(gateway).probe(this.#objectName, refs);
-        this.#detach(gone);
-        if (resume) this.#resume(refs.filter((ref) => !gone.includes(ref)));
+        this.#detach(await this.#gateway(gateway).probe(this.#objectName, refs, reattach));
         return;
       } catch {
         this.#gateways.delete(gateway);
@@ -122,10 +120,6 @@ export class Outbound {
       }
     }
     this.#detach(refs);
-  }
-
-  #resume(refs: number[]): void {
-    if (refs.length > 0) this.#submit([{ type: "resume", refs }]).catch(() => undefined);
   }
 
   #detach(refs: number[]): void {

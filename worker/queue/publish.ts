@@ -73,8 +73,10 @@ function makeRoom(turn: Turn, bytes: number): Refusal | undefined {
   }
   if (fits(turn, bytes)) return undefined;
   // Messages that consumers wait for are not in the way.
-  turn.seal();
-  dispatch(turn);
+  if (turn.ledger.consumers.waiting) {
+    turn.seal();
+    dispatch(turn);
+  }
   while (!fits(turn, bytes)) {
     const oldest = overflow === "reject" ? undefined : oldestReady(turn);
     if (oldest === undefined) {
@@ -101,6 +103,7 @@ function oldestReady(turn: Turn): Entry | undefined {
   for (const entry of turn.ledger.entries.values()) {
     if (entry.state === "ready" || entry.state === "parked") return entry;
   }
+  if (turn.ledger.untaken === 0) turn.seal();
   return takeNext(turn);
 }
 

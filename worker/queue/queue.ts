@@ -15,7 +15,7 @@ import { nextTimer, runOverdue } from "./overdue.ts";
 import { headExpiry, publish, takeTransfer } from "./publish.ts";
 import { Segments } from "./segments.ts";
 import { applySettings, type QueueSettings, type QueueSettingsPatch } from "./settings.ts";
-import { attach, detach, extend, pause, receive, resume, settle } from "./settle.ts";
+import { attach, detach, extend, pause, receive, settle } from "./settle.ts";
 import { Turn } from "./turn.ts";
 
 /** A command of a turn: those of the link, and those of the object itself. */
@@ -25,7 +25,6 @@ export type TurnCommand =
   | { type: "withdraw"; ref: number }
   | { type: "transfer"; source: string; id: number; records: Uint8Array }
   | { type: "configure"; patch: QueueSettingsPatch & { paused?: boolean } }
-  | { type: "resume"; refs: number[] }
   | { type: "purge" }
   | { type: "confirmed"; outboxId: number };
 
@@ -165,9 +164,6 @@ export class Queue {
       }
       case "pause":
         pause(turn, command.refs);
-        return this.#done();
-      case "resume":
-        resume(turn, command.refs);
         return this.#done();
       case "detach":
         detach(turn, command.refs);

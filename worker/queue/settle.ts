@@ -49,9 +49,10 @@ export function attach(turn: Turn, spec: ConsumerSpec): Refusal | undefined {
   if (known === undefined && ledger.consumers.size >= MAX_CONSUMERS) {
     return refuse("too-many", `the queue has ${MAX_CONSUMERS} consumers, which is its limit`, 10_000);
   }
-  const { ref, gateway, credit, leaseMs = 0 } = spec;
-  ledger.attach({ ref, gateway, credit, leaseMs });
-  if (spec.resend) for (const entry of heldBy(turn, ref)) turn.deliver(entry, gateway, true);
+  const { ref, gateway, credit, leaseMs = 0, generation } = spec;
+  ledger.attach({ ref, gateway, credit, leaseMs, generation });
+  const consumer = ledger.consumers.get(ref)!;
+  if (spec.resend) for (const entry of heldBy(turn, ref)) turn.deliver(entry, consumer, true);
   return undefined;
 }
 
@@ -73,21 +74,17 @@ export function pause(turn: Turn, refs: number[]): void {
   }
 }
 
-/** Goes on with paused consumers whose connection turned out to live, and sends them again what they hold. */
-export function resume(turn: Turn, refs: number[]): void {
-  for (const ref of refs) {
-    const consumer = turn.ledger.consumers.get(ref);
-    if (consumer?.paused) attach(turn, { ...consumer, resend: true });
-  }
-}
-
-/** An HTTP call that takes up to `max` messages: a consumer for as long as it waits, which nothing needs to remember. */
+/**
+ * An HTTP call that takes up to `max` messages: a consumer for as long as it waits, which nothing needs to remember. Its ref is
+ * never given to another call, as leases under it may outlive it.
+ */
 export function receive(turn: Turn, ref: number, max: number, leaseMs: number | undefined): void {
   const consumer: Consumer = {
     ref,
     gateway: "",
     credit: max,
     leaseMs: leaseMs ?? 0,
+    generation: 0,
     used: 0,
     paused: false,
     inLine: false,

@@ -5,6 +5,7 @@ import { DeliveryWriter } from "../link/deliveries.ts";
 import { MAX_ROW_RECORDS } from "../log/log.ts";
 import type { QueueStore } from "../log/store.ts";
 import { type Message, writeMessage } from "../message/record.ts";
+import type { Consumer } from "./consumers.ts";
 import { addId, beginIds, type DedupWindow } from "./dedup.ts";
 import type { Entry } from "./entry.ts";
 import { EventWriter } from "./events.ts";
@@ -157,17 +158,18 @@ export class Turn {
     if (row.matured.count > 0) this.ledger.mature(turn, row.matured.count, row.matured.bytes);
   }
 
-  /** Sends a leased message to whoever holds its lease. */
-  deliver(entry: Entry, gateway: string, redelivered: boolean): void {
-    const record = this.store.log.record(entry.position)!.record;
-    const key = entry.ref;
-    let writer = key < 0 ? this.received.get(key) : this.deliveries.get(gateway);
+  /** Sends a leased message to the consumer that holds its lease. */
+  deliver(entry: Entry, consumer: Consumer, redelivered: boolean): void {
+    const { record } = this.store.log.record(entry.position)!;
+    const { ref, gateway, generation } = consumer;
+    let writer = ref < 0 ? this.received.get(ref) : this.deliveries.get(gateway);
     if (writer === undefined) {
       writer = new DeliveryWriter(this.ledger.epoch);
-      if (key < 0) this.received.set(key, writer);
+      if (ref < 0) this.received.set(ref, writer);
       else this.deliveries.set(gateway, writer);
     }
-    writer.add(key, entry.position, entry.lease, entry.attempts, redelivered, record);
+    const { position, lease, attempts: attempt } = entry;
+    writer.add({ ref, generation, position, lease, attempt, redelivered }, record);
     this.deliveredBytes += record.length;
   }
 

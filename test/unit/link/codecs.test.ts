@@ -33,10 +33,15 @@ const messages: fc.Arbitrary<Message> = fc
     failures: u16,
   })
   .chain((fields) =>
-    fc.oneof(
-      fc.record({ bodyKind: fc.constantFrom(0 as const, 1 as const), body: fc.oneof(text, fc.string({ maxLength: 2_000 })) }),
-      fc.record({ bodyKind: fc.constant(2 as const), body: fc.uint8Array({ maxLength: 500 }) }),
-    ).map((payload) => ({ ...fields, ...payload })),
+    fc
+      .oneof(
+        fc.record({
+          bodyKind: fc.constantFrom(0 as const, 1 as const),
+          body: fc.oneof(text, fc.string({ maxLength: 2_000 })),
+        }),
+        fc.record({ bodyKind: fc.constant(2 as const), body: fc.uint8Array({ maxLength: 500 }) }),
+      )
+      .map((payload) => ({ ...fields, ...payload })),
   );
 
 const commands: fc.Arbitrary<QueueCommand> = fc.oneof(
@@ -54,7 +59,11 @@ const commands: fc.Arbitrary<QueueCommand> = fc.oneof(
       { maxLength: 5 },
     ),
   }),
-  fc.record({ type: fc.constant("extend" as const), leaseMs: whole, handles: fc.array(handle, { maxLength: 5 }) }),
+  fc.record({
+    type: fc.constant("extend" as const),
+    leaseMs: whole,
+    handles: fc.array(handle, { maxLength: 5 }),
+  }),
   fc.record({
     type: fc.constant("attach" as const),
     consumer: fc.record({
@@ -62,24 +71,40 @@ const commands: fc.Arbitrary<QueueCommand> = fc.oneof(
       gateway: text,
       credit: u32,
       leaseMs: fc.option(fc.integer({ min: 1, max: 43_200_000 }), { nil: undefined }),
+      generation: u32,
       resend: fc.boolean(),
     }),
   }),
   fc.record({ type: fc.constant("credit" as const), ref: whole, add: u32 }),
-  fc.record({ type: fc.constantFrom("pause" as const, "detach" as const), refs: fc.array(whole, { maxLength: 5 }) }),
+  fc.record({
+    type: fc.constantFrom("pause" as const, "detach" as const),
+    refs: fc.array(whole, { maxLength: 5 }),
+  }),
 );
 
-const refusal = fc.record({ kind: fc.constantFrom("queue-full" as const, "too-many" as const, "not-found" as const), message: text });
+const refusal = fc.record({
+  kind: fc.constantFrom("queue-full" as const, "too-many" as const, "not-found" as const),
+  message: text,
+});
 const results: fc.Arbitrary<QueueResult> = fc.oneof(
   fc.record({
     type: fc.constant("published" as const),
-    messages: fc.array(fc.oneof(fc.record({ seq: whole, duplicate: fc.boolean() }), refusal), { maxLength: 5 }),
+    messages: fc.array(fc.oneof(fc.record({ seq: whole, duplicate: fc.boolean() }), refusal), {
+      maxLength: 5,
+    }),
   }),
   fc.record({ type: fc.constant("settled" as const), settled: fc.array(fc.boolean(), { maxLength: 9 }) }),
   fc.record({ type: fc.constant("done" as const), seq: whole }),
   fc.record({
     type: fc.constant("refused" as const),
-    refusal: fc.oneof(refusal, fc.record({ kind: fc.constant("too-many" as const), message: text, afterMs: fc.integer({ min: 1, max: 2 ** 32 - 1 }) })),
+    refusal: fc.oneof(
+      refusal,
+      fc.record({
+        kind: fc.constant("too-many" as const),
+        message: text,
+        afterMs: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
+      }),
+    ),
   }),
 );
 
@@ -138,7 +163,8 @@ describe("packets read as they were written", () => {
         for (const view = new RecordView(within(recordsOf(list))); view.valid; view.next()) {
           const message = view.decode();
           found.push(message);
-          const { seq, time, expiresAt, dueAt, attempts, failures, group, messageId, priority, publisherId } = view;
+          const { seq, time, expiresAt, dueAt, attempts, failures, group, messageId, priority, publisherId } =
+            view;
           expect(message).toMatchObject({
             ...{ seq, time, expiresAt, dueAt, attempts, failures, group, messageId, priority, publisherId },
           });
@@ -158,7 +184,14 @@ describe("packets read as they were written", () => {
         view.setExpiresAt(value + 2);
         view.setDueAt(value + 3);
         view.setCounts(count, 1_000_000);
-        const changed = { seq: value, time: value + 1, expiresAt: value + 2, dueAt: value + 3, attempts: count, failures: 65_535 };
+        const changed = {
+          seq: value,
+          time: value + 1,
+          expiresAt: value + 2,
+          dueAt: value + 3,
+          attempts: count,
+          failures: 65_535,
+        };
         expect(view.decode()).toEqual({ ...message, ...changed });
         expect(new RecordView(view.bytes).decode()).toEqual(message);
       }),
@@ -198,17 +231,26 @@ describe("packets read as they were written", () => {
   });
 
   it("[SUB10] deliveries", () => {
-    const delivery = fc.record({ ref: whole, position: whole, lease: whole, attempt: u16, redelivered: fc.boolean(), message: messages });
+    const delivery = fc.record({
+      ref: whole,
+      generation: u32,
+      position: whole,
+      lease: whole,
+      attempt: u16,
+      redelivered: fc.boolean(),
+    });
+    const packet = fc.record({ epoch: whole, stream: whole, number: u32 });
     fc.assert(
-      fc.property(whole, fc.array(delivery, { maxLength: 5 }), (epoch, list) => {
-        const to = new DeliveryWriter(epoch);
-        for (const { ref, position, lease, attempt, redelivered, message } of list)
-          to.add(ref, position, lease, attempt, redelivered, recordsOf([message]));
-        const view = new DeliveryView(within(to.take()));
-        expect(view.epoch).toBe(epoch);
-        for (const expected of list) {
-          const { ref, position, lease, attempt, redelivered } = view;
-          expect({ ref, position, lease, attempt, redelivered, message: view.message.decode() }).toEqual(expected);
+      fc.property(packet, fc.array(fc.tuple(delivery, messages), { maxLength: 5 }), (head, list) => {
+        const to = new DeliveryWriter(head.epoch);
+        for (const [facts, message] of list) to.add(facts, recordsOf([message]));
+        const view = new DeliveryView(within(to.take(head.stream, head.number)));
+        const { epoch, stream, number } = view;
+        expect({ epoch, stream, number }).toEqual(head);
+        for (const [facts, message] of list) {
+          const { ref, generation, position, lease, attempt, redelivered } = view;
+          expect({ ref, generation, position, lease, attempt, redelivered }).toEqual(facts);
+          expect(view.message.decode()).toEqual(message);
           view.next();
         }
         expect(view.valid).toBe(false);
@@ -270,7 +312,10 @@ describe("bytes that are no packet", () => {
   });
 
   it("[EVC1] random bytes and zeros never make a reader walk for ever", () => {
-    const random = fc.oneof(fc.uint8Array({ maxLength: 400 }), fc.nat({ max: 400 }).map((length) => new Uint8Array(length)));
+    const random = fc.oneof(
+      fc.uint8Array({ maxLength: 400 }),
+      fc.nat({ max: 400 }).map((length) => new Uint8Array(length)),
+    );
     const versioned = random.map((bytes) => Uint8Array.of(1, ...bytes));
     fc.assert(
       fc.property(versioned, random, (packet, bytes) => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { isRefusal } from "../../../worker/errors.ts";
 import { MAX_ROW_BYTES } from "../../../worker/limits.ts";
 import { QueueStore } from "../../../worker/log/store.ts";
-import { Machine, messagesIn, records } from "../../support/machine.ts";
+import { Machine, messagesIn, type records } from "../../support/machine.ts";
 
 /** The machine's SQLite refuses rows over the platform's limit, so a turn that writes one throws. */
 function expectSameAfterEviction(machine: Machine): void {
@@ -12,13 +12,17 @@ function expectSameAfterEviction(machine: Machine): void {
   expect(machine.books() === books, "the books after an eviction").toBe(true);
 }
 
-function many(count: number, draft: (i: number) => Parameters<typeof records>[0]): Parameters<typeof records> {
+function many(
+  count: number,
+  draft: (i: number) => Parameters<typeof records>[0],
+): Parameters<typeof records> {
   return Array.from({ length: count }, (_, i) => draft(i));
 }
 
 /** Publishes `count` small messages, a thousand in each turn. */
 function fill(machine: Machine, count: number, draft: { expiresAt?: number; group?: string } = {}): void {
-  for (let left = count; left > 0; left -= 1_000) machine.publish(...many(1_000, () => ({ body: "1", ...draft })));
+  for (let left = count; left > 0; left -= 1_000)
+    machine.publish(...many(1_000, () => ({ body: "1", ...draft })));
 }
 
 function settleAll(machine: Machine, outcome: "ack" | "dead"): void {
@@ -37,8 +41,12 @@ describe("one turn with very much in it", () => {
     const machine = new Machine();
     machine.attach(1, 10_000);
     const outcomes = machine.publish(...many(5_000, (i) => ({ body: `${i}` })));
-    expect(outcomes.map((o) => (isRefusal(o) ? 0 : o.seq))).toEqual(Array.from({ length: 5_000 }, (_, i) => i + 1));
-    expect(machine.delivered.map(({ body }) => body)).toEqual(Array.from({ length: 5_000 }, (_, i) => `${i}`));
+    expect(outcomes.map((o) => (isRefusal(o) ? 0 : o.seq))).toEqual(
+      Array.from({ length: 5_000 }, (_, i) => i + 1),
+    );
+    expect(machine.delivered.map(({ body }) => body)).toEqual(
+      Array.from({ length: 5_000 }, (_, i) => `${i}`),
+    );
     expectSameAfterEviction(machine);
     settleAll(machine, "ack");
     expect(machine.queue.ledger.counts).toMatchObject({ settled: 5_000, leased: 0, ready: 0, bytes: 0 });
@@ -162,10 +170,8 @@ describe("one turn with very much in it", () => {
   it("[SUB2] one turn delivers at most about 4 MB, and says that more follows", () => {
     const machine = new Machine();
     machine.publish(...many(10, () => ({ body: "x".repeat(1_000_000) })));
-    const outcome = machine.turn({
-      type: "attach",
-      consumer: { ref: 1, gateway: "gateway-0", credit: 100, leaseMs: undefined, resend: false },
-    });
+    machine.attach(1, 0);
+    const outcome = machine.turn({ type: "credit", ref: 1, add: 100 });
     expect(outcome.more).toBe(true);
     expect(machine.delivered.length).toBeLessThanOrEqual(5);
     let delivered = machine.delivered.length;
@@ -175,7 +181,8 @@ describe("one turn with very much in it", () => {
 
   it("[DLY3] delayed messages of many megabytes come in due order over several turns", () => {
     const machine = new Machine();
-    for (let i = 0; i < 12; i++) machine.publish({ body: `${i % 10}`.repeat(1_000_000), dueAt: machine.now + 20 - i });
+    for (let i = 0; i < 12; i++)
+      machine.publish({ body: `${i % 10}`.repeat(1_000_000), dueAt: machine.now + 20 - i });
     machine.now += 20;
     machine.attach(1, 100);
     const order: string[] = [];
@@ -190,7 +197,11 @@ describe("one turn with very much in it", () => {
 /** Settles what is delivered, turn by turn, until nothing is ready or out. */
 function settleEverything(machine: Machine, outcome: "ack" | "dead"): void {
   const held = machine.queue.ledger.entries;
-  for (let turns = 0; turns < 20 && machine.queue.ledger.counts.ready + machine.queue.ledger.counts.leased > 0; turns++) {
+  for (
+    let turns = 0;
+    turns < 20 && machine.queue.ledger.counts.ready + machine.queue.ledger.counts.leased > 0;
+    turns++
+  ) {
     const settlements = [...held.values()]
       .filter(({ state }) => state === "leased")
       .map(({ position, lease }) => ({ position, lease, outcome, delayMs: undefined, reason: "no" }));

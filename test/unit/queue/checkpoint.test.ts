@@ -8,8 +8,8 @@ import { Ledger } from "../../../worker/queue/ledger.ts";
 import { Outcomes } from "../../../worker/queue/outcomes.ts";
 import { Segments } from "../../../worker/queue/segments.ts";
 import { DEFAULT_SETTINGS } from "../../../worker/queue/settings.ts";
-import { NodeSql } from "../../support/node-sql.ts";
 import { Machine } from "../../support/machine.ts";
+import { NodeSql } from "../../support/node-sql.ts";
 
 function emptyLedger(): Ledger {
   return new Ledger(new Segments(new Log(new NodeSql())));
@@ -35,6 +35,7 @@ const consumer = fc.record({
   gateway: name,
   credit: fc.nat({ max: 10_000 }),
   leaseMs: fc.nat({ max: 43_200_000 }),
+  generation: fc.nat({ max: 2 ** 32 - 1 }),
   paused: fc.boolean(),
 });
 const books = fc.record({
@@ -110,7 +111,16 @@ describe("a checkpoint", () => {
 
   it("[DUR2] of another version, or cut short, is refused rather than half read", () => {
     const ledger = emptyLedger();
-    ledger.consumers.add({ ref: 1, gateway: "g", credit: 1, leaseMs: 0, used: 0, paused: false, inLine: false });
+    ledger.consumers.add({
+      ref: 1,
+      gateway: "g",
+      credit: 1,
+      leaseMs: 0,
+      generation: 1,
+      used: 0,
+      paused: false,
+      inLine: false,
+    });
     const saved = saveLedger(ledger, { turn: 1, rowsWritten: 2 });
     expect(() => loadLedger(saved.slice(0, -1), emptyLedger())).toThrow();
     expect(() => loadLedger(saved.with(0, 9), emptyLedger())).toThrow(/version/);

@@ -11,7 +11,9 @@ function named(...ids: string[]): Draft[] {
 function answers(machine: Machine, ...drafts: Draft[]): string[] {
   return machine
     .publish(...drafts)
-    .map((outcome) => (isRefusal(outcome) ? outcome.kind : `${outcome.duplicate ? "again" : "new"} ${outcome.seq}`));
+    .map((outcome) =>
+      isRefusal(outcome) ? outcome.kind : `${outcome.duplicate ? "again" : "new"} ${outcome.seq}`,
+    );
 }
 
 describe("the dedup window", () => {
@@ -54,7 +56,11 @@ describe("the dedup window", () => {
 
   it("[DED6] an id stays when its message was settled, expired, purged or dead", () => {
     const machine = new Machine();
-    machine.publish(...named("acked", "dead"), { ...named("expired")[0]!, expiresAt: machine.now + 10 }, ...named("purged"));
+    machine.publish(
+      ...named("acked", "dead"),
+      { ...named("expired")[0]!, expiresAt: machine.now + 10 },
+      ...named("purged"),
+    );
     const [acked, dead] = machine.attach(1, 2);
     machine.turn({ type: "detach", refs: [9] });
     machine.turn({ type: "pause", refs: [1] });
@@ -100,6 +106,8 @@ describe("the dedup window", () => {
         `again ${MAX_DEDUP_IDS + batch}`,
       ]);
     }
-    expect(answers(machine, ...named("id-0", `id-${batch - 1}`)).every((answer) => answer.startsWith("new"))).toBe(true);
+    expect(
+      answers(machine, ...named("id-0", `id-${batch - 1}`)).every((answer) => answer.startsWith("new")),
+    ).toBe(true);
   });
 });

@@ -24,7 +24,9 @@ function deathsOf(message: Message): Death[] {
 describe("back-off", () => {
   it("[RET2] [RET3] fixed, linear and exponential, none longer than maxMs", () => {
     const of = (kind: "fixed" | "linear" | "exponential", maxMs = 1e9) =>
-      [1, 2, 3, 4, 10_000].map((failures) => backoffMs({ kind, baseMs: 100, maxMs, jitter: 0 }, failures, 0.9));
+      [1, 2, 3, 4, 10_000].map((failures) =>
+        backoffMs({ kind, baseMs: 100, maxMs, jitter: 0 }, failures, 0.9),
+      );
     expect(of("fixed")).toEqual([100, 100, 100, 100, 100]);
     expect(of("linear")).toEqual([100, 200, 300, 400, 1_000_000]);
     expect(of("exponential", 350)).toEqual([100, 200, 350, 350, 350]);
@@ -77,7 +79,13 @@ describe("back-off", () => {
 describe("dead letters", () => {
   it("[DLQ1] [DLQ9] the failure that reaches maxFailures; lease ends count, releases do not", () => {
     const machine = new Machine("orders", { maxFailures: 2, leaseMs: 1_000 });
-    machine.publish({ body: "a", messageId: "m", group: "g", headers: '{"h":"1"}', expiresAt: machine.now + 9e6 });
+    machine.publish({
+      body: "a",
+      messageId: "m",
+      group: "g",
+      headers: '{"h":"1"}',
+      expiresAt: machine.now + 9e6,
+    });
     const [first] = machine.attach(1, 1);
     machine.settle(first!, "release");
     machine.pass(1_000);
@@ -87,10 +95,26 @@ describe("dead letters", () => {
     const [letter] = outgoing(machine);
     expect(letter).toMatchObject({
       target: "orders.dead",
-      message: { body: "a", messageId: "m", group: "g", headers: '{"h":"1"}', expiresAt: 0, dueAt: 0, attempts: 0, failures: 0 },
+      message: {
+        body: "a",
+        messageId: "m",
+        group: "g",
+        headers: '{"h":"1"}',
+        expiresAt: 0,
+        dueAt: 0,
+        attempts: 0,
+        failures: 0,
+      },
     });
     expect(deathsOf(letter!.message)).toEqual([
-      { queue: "orders", reason: "failures", count: 1, firstTime: machine.now, lastTime: machine.now, detail: "no disk" },
+      {
+        queue: "orders",
+        reason: "failures",
+        count: 1,
+        firstTime: machine.now,
+        lastTime: machine.now,
+        detail: "no disk",
+      },
     ]);
     expect(machine.queue.ledger.counts).toMatchObject({ deadLettered: 1, bytes: 0 });
   });
@@ -139,7 +163,9 @@ describe("dead letters", () => {
     transfer(5, "default:other");
     expect(machine.queue.ledger.counts).toMatchObject({ accepted: 6, ready: 6 });
     machine.attach(1, 10);
-    expect(machine.delivered.map(({ seq, attempt }) => [seq, attempt])).toEqual([1, 2, 3, 4, 5, 6].map((s) => [s, 1]));
+    expect(machine.delivered.map(({ seq, attempt }) => [seq, attempt])).toEqual(
+      [1, 2, 3, 4, 5, 6].map((s) => [s, 1]),
+    );
   });
 
   it("[DLQ8] [QUE8] outbox ids of a queue made anew are above those of its first life", () => {
@@ -194,7 +220,11 @@ describe("time to live", () => {
 
   it("[TTL2] the shorter of the queue's and the message's own holds", () => {
     const machine = new Machine("orders", { ttlMs: 100 });
-    machine.publish({ body: "short", expiresAt: machine.now + 50 }, { body: "queue's" }, { body: "long", expiresAt: machine.now + 9e9 });
+    machine.publish(
+      { body: "short", expiresAt: machine.now + 50 },
+      { body: "queue's" },
+      { body: "long", expiresAt: machine.now + 9e9 },
+    );
     machine.pass(50);
     expect(machine.queue.ledger.counts.expired).toBe(1);
     machine.pass(50);
@@ -226,7 +256,8 @@ describe("time to live", () => {
       machine.pass(10);
       const letters = outgoing(machine);
       expect(letters.map(({ target }) => target)).toEqual(targets);
-      for (const { message } of letters) expect(deathsOf(message)).toMatchObject([{ reason: "expired", count: 1 }]);
+      for (const { message } of letters)
+        expect(deathsOf(message)).toMatchObject([{ reason: "expired", count: 1 }]);
     }
   });
 });

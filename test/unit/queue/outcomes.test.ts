@@ -16,7 +16,7 @@ describe("outcomes of leases", () => {
           if (lease % 3 === 0) outcomes.settle(lease);
         }
         const newest = start + count;
-        const loaded = new Outcomes(outcomes.save());
+        const loaded = new Outcomes(Uint8Array.from(outcomes.save()));
         for (const ring of [outcomes, loaded]) {
           for (const age of [0, 1, 2, 1_000, 65_535, REMEMBERED_LEASES - 3, REMEMBERED_LEASES - 1]) {
             expect(ring.settled(newest - age, newest)).toBe((newest - age) % 3 === 0);

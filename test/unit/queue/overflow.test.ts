@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { isRefusal } from "../../../worker/errors.ts";
 import { QueueStore } from "../../../worker/log/store.ts";
-import { Machine, message, messagesIn, records } from "../../support/machine.ts";
+import { Machine, messagesIn, records } from "../../support/machine.ts";
 
 function kinds(outcomes: ReturnType<Machine["publish"]>): (number | string)[] {
   return outcomes.map((outcome) => (isRefusal(outcome) ? outcome.kind : outcome.seq));
@@ -15,7 +15,13 @@ function drafts(...bodies: string[]): { body: string }[] {
 describe("reject", () => {
   it("[LIM1] [LIM2] [LIM6] [PUB2] refuses exactly those beyond the limit, each by itself, and seqs stay contiguous", () => {
     const machine = new Machine("orders", { maxMessages: 3 });
-    expect(kinds(machine.publish(...drafts("1", "2", "3", "4", "5")))).toEqual([1, 2, 3, "queue-full", "queue-full"]);
+    expect(kinds(machine.publish(...drafts("1", "2", "3", "4", "5")))).toEqual([
+      1,
+      2,
+      3,
+      "queue-full",
+      "queue-full",
+    ]);
     machine.reopen();
     expect(kinds(machine.publish(...drafts("6")))).toEqual(["queue-full"]);
     const held = machine.attach(1, 2);
@@ -34,7 +40,12 @@ describe("reject", () => {
   it("[LIM1] counts bytes exactly", () => {
     const one = records({ body: "12345678" }).length;
     const machine = new Machine("orders", { maxBytes: 3 * one });
-    expect(kinds(machine.publish(...drafts("12345678", "12345678", "12345678", "1")))).toEqual([1, 2, 3, "queue-full"]);
+    expect(kinds(machine.publish(...drafts("12345678", "12345678", "12345678", "1")))).toEqual([
+      1,
+      2,
+      3,
+      "queue-full",
+    ]);
     expect(machine.queue.ledger.counts.readyBytes).toBe(3 * one);
     machine.turn({ type: "purge" });
     expect(kinds(machine.publish({ body: "x".repeat(4 * one) }))).toEqual(["message-too-large"]);
@@ -53,7 +64,9 @@ describe("reject", () => {
   it("[LIM1] [DLY5] delayed messages need no room, also when they become ready", () => {
     const machine = new Machine("orders", { maxMessages: 1 });
     const later = { dueAt: machine.now + 10 };
-    expect(kinds(machine.publish({ body: "1", ...later }, { body: "2", ...later }, { body: "3" }))).toEqual([1, 2, 3]);
+    expect(kinds(machine.publish({ body: "1", ...later }, { body: "2", ...later }, { body: "3" }))).toEqual([
+      1, 2, 3,
+    ]);
     machine.pass(10);
     expect(machine.queue.ledger.counts).toMatchObject({ ready: 3, delayed: 0 });
     expect(kinds(machine.publish({ body: "4" }))).toEqual(["queue-full"]);
@@ -116,6 +129,6 @@ describe("drop-oldest and dead-letter", () => {
 
   it("[LIM2] when nothing is ready to be dropped, a too large one is refused by name", () => {
     const machine = new Machine("orders", { maxBytes: 100, overflow: "drop-oldest" });
-    expect(kinds(machine.publish(message({ body: "x".repeat(100) })))).toEqual(["message-too-large"]);
+    expect(kinds(machine.publish({ body: "x".repeat(100) }))).toEqual(["message-too-large"]);
   });
 });

@@ -24,7 +24,8 @@ export function call(path: string, init?: RequestInit): Promise<Response> {
 export async function stats(queue: string): Promise<Record<string, number>> {
   const response = await call(`/v1/queues/${encodeURIComponent(queue)}`);
   const body = await response.json<{ stats: Record<string, number> }>();
-  if (!response.ok) throw new Error(`stats of ${queue} were answered ${response.status}: ${JSON.stringify(body)}`);
+  if (!response.ok)
+    throw new Error(`stats of ${queue} were answered ${response.status}: ${JSON.stringify(body)}`);
   return body.stats;
 }
 
@@ -33,7 +34,10 @@ export async function stats(queue: string): Promise<Record<string, number>> {
  *
  * @throws Error with what was seen last when that takes too long
  */
-export async function eventually<T>(what: string, look: () => T | undefined | Promise<T | undefined>): Promise<T> {
+export async function eventually<T>(
+  what: string,
+  look: () => T | undefined | Promise<T | undefined>,
+): Promise<T> {
   const deadline = Date.now() + WAIT_MS;
   for (;;) {
     const found = await look();
@@ -92,7 +96,8 @@ export class Wire {
 
   async ask(frame: Frame): Promise<Frame> {
     const [answer] = await this.askAll(frame);
-    if (answer!.op === "error") throw new Error(`${JSON.stringify(frame)} was answered ${JSON.stringify(answer)}`);
+    if (answer!.op === "error")
+      throw new Error(`${JSON.stringify(frame)} was answered ${JSON.stringify(answer)}`);
     return answer!;
   }
 
