@@ -7,6 +7,7 @@ import { workerdConfig } from "./workerd-config.ts";
 
 const STOP_GRACE_MS = 2_000;
 const PORT_RETRY_MS = 3_000;
+const PARENT_CHECK_MS = 200;
 
 const host = process.env.HOST ?? "127.0.0.1";
 const port = Number(process.env.PORT ?? 8787);
@@ -46,6 +47,15 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     await runtime.stop(STOP_GRACE_MS);
     process.exit(0);
   });
+}
+// npm ended by SIGKILL cannot pass anything on: a broker that nobody can stop any more would keep the port and the data.
+if (process.env.npm_lifecycle_event !== undefined) {
+  const parent = process.ppid;
+  setInterval(async () => {
+    if (process.ppid === parent) return;
+    await runtime.stop(STOP_GRACE_MS);
+    process.exit(1);
+  }, PARENT_CHECK_MS).unref();
 }
 process.exitCode = await runtime.ended;
 

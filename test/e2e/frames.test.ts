@@ -126,7 +126,7 @@ describe("replies", () => {
     expect(unknown.id).toBe(4711);
     wire.send({ id: 4712 } as unknown as WireFrame);
     const missing = await wire.next((frame) => frame.id === 4712);
-    expectError(missing, 1);
+    expectError(missing, 1, "unknown-op");
     for (const op of [
       7,
       null,

@@ -1,6 +1,15 @@
 // Publishing over both protocols: receipts, what reaches the consumer, and dedup by message id.
 import { describe, expect } from "vitest";
-import { eventually, expectAlive, pass, queuePath, type Receipt, take, withBroker } from "./harness.ts";
+import {
+  eventually,
+  expectAlive,
+  expectError,
+  pass,
+  queuePath,
+  type Receipt,
+  take,
+  withBroker,
+} from "./harness.ts";
 
 const it = withBroker();
 
@@ -141,6 +150,34 @@ describe("content", () => {
   });
 });
 
+describe("what is not served", () => {
+  it("[PUB14] is answered with not-supported, stores nothing and disturbs nothing", async ({ world }) => {
+    const wire = await world.connect();
+    for (const frame of [
+      { op: "commit", publish: [{ to: "queue:q", body: 1 }], settle: [] },
+      { op: "request", to: "queue:q", body: 1, timeoutMs: 1_000 },
+      { op: "publish", to: "queue:q", body: 1, expectSeq: 0 },
+      { op: "subscribe", sub: 1, to: "queue:q", filter: "colour = 'red'" },
+    ]) {
+      expectError(await wire.error(frame), 5, "not-supported");
+    }
+    const willing = await world.connect(false);
+    const will = { to: "queue:q", body: "gone", delaySeconds: 1 };
+    expectError(await willing.error({ op: "hello", will }), 5, "not-supported");
+    expect((await world.call("GET", queuePath("q"))).status).toBe(404);
+    await expectAlive(wire);
+  });
+
+  it("[PUB14] [SUB11] retain and priority change nothing", async ({ world }) => {
+    const wire = await world.connect();
+    for (const priority of [0, 9, 5]) {
+      await wire.ok({ op: "publish", to: "queue:q", body: priority, priority, retain: true });
+    }
+    await wire.ok({ op: "subscribe", sub: 1, to: "queue:q" });
+    expect((await take(wire, 3)).map((m) => m.body)).toEqual([0, 9, 5]);
+  });
+});
+
 describe("dedup", () => {
   it("[DED1] [DED2] the same message id over either protocol is stored once", async ({ world }) => {
     const wire = await world.connect();
@@ -265,7 +302,6 @@ describe("dedup", () => {
   });
 
   it("[DED8] the window holds the last 100,000 ids", async ({ world }) => {
-    await world.declare("q", { maxMessages: 1, overflow: "drop-oldest" });
     const wire = await world.connect();
     const ids = Array.from({ length: 100_001 }, (_, i) => `id-${i}`);
     const publish = (messageId: string) => ({ op: "publish", to: "queue:q", body: 0, messageId });

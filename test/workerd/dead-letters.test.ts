@@ -46,7 +46,7 @@ async function arrived(queue: string, count: number): Promise<string[]> {
   await eventually(`${count} dead letters`, async () => {
     await stats(queue);
     const answer = await call(`/v1/queues/${grave}`);
-    return answer.ok && (await stats(grave)).accepted >= count ? true : undefined;
+    return answer.ok && ((await stats(grave)).accepted ?? 0) >= count ? true : undefined;
   });
   await eventually("an empty outbox", async () => {
     const waiting = await runInDurableObject(queueStub(queue), (_, state) =>

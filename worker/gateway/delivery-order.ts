@@ -34,11 +34,11 @@ export class DeliveryOrder {
       return;
     }
     this.#held.set(packet.number, { packet, hand });
-    if (this.#held.size === 1) setTimeout(() => this.#giveUp(packet.stream), PATIENCE_MS);
+    setTimeout(() => this.#giveUp(packet), PATIENCE_MS);
   }
 
   #begin({ stream, number }: DeliveryView): void {
-    this.#flush();
+    this.#flush(Number.POSITIVE_INFINITY);
     // A gateway that woke in between begins with whatever it hears first.
     const fresh = this.#stream === 0;
     this.#stream = stream;
@@ -52,14 +52,17 @@ export class DeliveryOrder {
     }
   }
 
-  #giveUp(stream: number): void {
-    if (stream !== this.#stream || this.#held.size === 0) return;
-    this.#flush();
+  #giveUp({ stream, number }: DeliveryView): void {
+    if (stream !== this.#stream || !this.#held.has(number)) return;
+    this.#flush(number);
+    this.#goOn();
     this.#afterWait();
   }
 
-  #flush(): void {
-    for (const number of [...this.#held.keys()].sort((a, b) => a - b)) {
+  /** Hands on what is held, in its order, up to a number. */
+  #flush(last: number): void {
+    const numbers = [...this.#held.keys()].filter((number) => number <= last).sort((a, b) => a - b);
+    for (const number of numbers) {
       const { packet, hand } = this.#held.get(number)!;
       this.#held.delete(number);
       this.#next = number + 1;

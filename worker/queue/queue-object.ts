@@ -210,10 +210,12 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     for (const [ref, writer] of outcome.received) this.#answer(ref, writer.take());
     this.#outbound.send(this.#store, queue.ledger.nextOutboxId);
     this.#committing = true;
-    this.ctx.storage.sync().then(() => {
+    const committed = () => {
       this.#committing = false;
       if (this.#inbox.length > 0 || outcome.more) this.#turn();
-    });
+    };
+    // A commit that fails resets the object; until then nothing may wait for ever.
+    this.ctx.storage.sync().then(committed, committed);
   }
 
   /** An alarm is a billed row, and moving it earlier is a trip to the scheduler: one that rings too early costs less. */
