@@ -1,7 +1,9 @@
 // The front door: finds out who calls, and hands each path to who answers it. Holds no state.
 import { Hono } from "hono";
 import { cors } from "hono/cors";
+import { checkLocal } from "./auth/local.ts";
 import { resolveNamespace } from "./auth/namespace.ts";
+import { ANYONE } from "./auth/principal.ts";
 import { requestToken } from "./auth/request.ts";
 import { authenticate } from "./auth/token.ts";
 import type { Env } from "./env.ts";
@@ -36,6 +38,8 @@ router.use("/v1/*", async (c, next) => {
   const request = c.req.raw;
   const principal = await authenticate(requestToken(request), c.env);
   if (isRefusal(principal)) return problem(principal);
+  const foreign = principal === ANYONE ? checkLocal(request) : undefined;
+  if (foreign) return problem(foreign);
   const url = new URL(request.url);
   const namespace = resolveNamespace(principal, url.searchParams.get("ns"));
   if (isRefusal(namespace)) return problem(namespace);

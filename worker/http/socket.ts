@@ -1,8 +1,9 @@
 // GET /ws: picks the gateway of the client and hands the handshake on. The gateway ends the socket and reads its frames.
 
 import { checkNamespace } from "../address.ts";
+import { checkLocal } from "../auth/local.ts";
 import { resolveNamespace } from "../auth/namespace.ts";
-import type { Principal } from "../auth/principal.ts";
+import { ANYONE, type Principal } from "../auth/principal.ts";
 import { requestToken } from "../auth/request.ts";
 import { authConfigured, authenticate } from "../auth/token.ts";
 import type { Env } from "../env.ts";
@@ -30,7 +31,8 @@ export async function openSocket(request: Request, env: Env): Promise<Response> 
   const urlNamespace = url.searchParams.get("ns");
   const principal = await knownPrincipal(request, env);
   if (isRefusal(principal)) return refuseSocket(principal);
-  const refusal = checkUrlNamespace(urlNamespace, principal);
+  const refusal =
+    (principal === ANYONE ? checkLocal(request) : undefined) ?? checkUrlNamespace(urlNamespace, principal);
   if (refusal) return refuseSocket(refusal);
 
   const headers = new Headers(request.headers);

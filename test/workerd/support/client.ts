@@ -1,7 +1,7 @@
 // A client of the JSON framing inside the runtime: a real WebSocket through the Worker's router, and every frame it got.
 import { exports } from "cloudflare:workers";
 
-const ORIGIN = "http://dunlin.test";
+const ORIGIN = "http://127.0.0.1";
 const WAIT_MS = 20_000;
 
 /** A frame of either direction. */
