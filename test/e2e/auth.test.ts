@@ -115,6 +115,31 @@ describe("where tokens come from", () => {
   });
 });
 
+describe("pages of other origins", () => {
+  it("[HTTP19] may call with a token", async ({ world }) => {
+    const url = new URL(`${queuePath("q")}/messages?ns=${world.ns}`, world.broker.url);
+    const origin = "https://shop.example";
+    const preflight = await http("OPTIONS", url, undefined, {
+      origin,
+      "access-control-request-method": "POST",
+      "access-control-request-headers": "authorization, content-type, idempotency-key, dunlin-group",
+    });
+    expect([200, 204]).toContain(preflight.status);
+    expect(preflight.headers.get("access-control-allow-origin")).toBe("*");
+    expect(preflight.headers.get("access-control-allow-methods")).toContain("POST");
+    expect(preflight.headers.get("access-control-allow-headers")?.toLowerCase()).toMatch(
+      /idempotency-key|\*/,
+    );
+    const token = await sign();
+    const posted = await http("POST", url, "x", { origin, "content-type": "text/plain", ...bearer(token) });
+    expect(posted.status).toBe(201);
+    expect(posted.headers.get("access-control-allow-origin")).toBe("*");
+    const refused = await http("POST", url, "x", { origin, "content-type": "text/plain" });
+    expect(refused.status).toBe(401);
+    expect(refused.headers.get("access-control-allow-origin"), "so that the page can read why").toBe("*");
+  });
+});
+
 describe("tokens that are no good", () => {
   it("[AUT4] [AUT11] are 401 over HTTP, in header and URL", async ({ world }) => {
     for (const [what, token] of await badTokens()) {

@@ -22,8 +22,9 @@ export class Outbound {
   readonly #stream = Date.now();
   readonly #numbers = new Map<string, number>();
   #sending: Promise<void> | undefined;
-  /** The outbox id up to which rows were seen to exist. */
+  /** No row with an id below this is left, and below which id there may be one. */
   #sentUpTo = 0;
+  #wanted = 0;
   #retryMs = RETRY_MS;
   /** When the outbox is tried again after a failure, ms since the epoch. */
   retryAt = Number.POSITIVE_INFINITY;
@@ -64,14 +65,21 @@ export class Outbound {
     }
   }
 
-  /** Sends what is in the outbox, one row after the other, until it is empty or a call fails. `next` is the next id to be given. */
-  send(store: QueueStore, next = Number.POSITIVE_INFINITY): void {
-    if (next > this.#sentUpTo) this.#sending ??= this.#sendAndRetry(store);
+  /**
+   * Sends what is in the outbox, one row after the other, until it is empty or a call fails.
+   *
+   * @param next the id that the queue gives next: all rows have lower ones
+   */
+  send(store: QueueStore, next: number): void {
+    this.#wanted = next;
+    const waiting = this.retryAt < Number.POSITIVE_INFINITY && Date.now() < this.retryAt;
+    if (next > this.#sentUpTo && !waiting) this.#sending ??= this.#sendAndRetry(store);
   }
 
   /** Sends what is in the outbox; false when something is left. */
-  async drained(store: QueueStore): Promise<boolean> {
-    this.send(store);
+  async drained(store: QueueStore, next: number): Promise<boolean> {
+    this.retryAt = Number.POSITIVE_INFINITY;
+    this.send(store, next);
     await this.#sending;
     return store.nextOutbox() === undefined;
   }
@@ -86,19 +94,25 @@ export class Outbound {
       this.#retryMs = Math.min(this.#retryMs * 2, MAX_RETRY_MS);
       // An empty turn arms the alarm for the retry.
       this.#submit([]).catch(() => undefined);
-    } finally {
-      this.#sending = undefined;
     }
+    this.#sending = undefined;
+    // Rows that were added after the last look, when this was still under way.
+    if (this.retryAt === Number.POSITIVE_INFINITY) this.send(store, this.#wanted);
   }
 
   async #sendAll(store: QueueStore): Promise<void> {
-    for (let row = store.nextOutbox(); row !== undefined; row = store.nextOutbox()) {
-      const { namespace } = splitObjectName(this.#objectName);
+    const { namespace } = splitObjectName(this.#objectName);
+    for (;;) {
+      const wanted = this.#wanted;
+      const row = store.nextOutbox();
+      if (row === undefined) {
+        this.#sentUpTo = wanted;
+        return;
+      }
       const target = this.#env.QUEUE.getByName(queueObjectName(namespace, row.target));
       const refusal = await target.transfer(this.#objectName, row.id, row.data);
       if (refusal !== undefined) throw new Error(refusal.message);
       await this.#submit([{ type: "confirmed", outboxId: row.id }]);
-      this.#sentUpTo = row.id + 1;
     }
   }
 

@@ -89,7 +89,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     const packet = new Promise<Uint8Array>((resolve) => {
       this.#waiting.set(ref, resolve);
     });
-    await this.#submit([command]);
+    await this.#submit([command]).catch((error: unknown) => {
+      this.#waiting.delete(ref);
+      throw error;
+    });
     const withdraw = () => this.#submit([{ type: "withdraw", ref }]).then(() => this.#nothing(ref));
     const timer = waitMs > 0 ? setTimeout(withdraw, waitMs) : null;
     if (timer === null) this.#nothing(ref);
@@ -116,7 +119,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     const queue = this.#open();
     if (queue === undefined) return this.#unknown();
     // Dead letters on their way are another queue's already.
-    if (!(await this.#outbound.drained(this.#store))) {
+    if (!(await this.#outbound.drained(this.#store, queue.ledger.nextOutboxId))) {
       return refuse("unavailable", "dead letters of this queue could not be delivered yet; repeat the call");
     }
     await directoryObject(this.env, this.#namespace).removeQueue(this.#name);
@@ -159,10 +162,11 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
 
   override async alarm(info?: AlarmInvocationInfo): Promise<void> {
     this.#alarmAt = Number.POSITIVE_INFINITY;
-    if (this.#open() === undefined) return;
+    const queue = this.#open();
+    if (queue === undefined) return;
     try {
       await this.#submit([]);
-      this.#outbound.send(this.#store);
+      this.#outbound.send(this.#store, queue.ledger.nextOutboxId);
     } catch (error) {
       // The platform gives an alarm up after six failures; a queue must not sleep through its deadlines for that.
       if ((info?.retryCount ?? 0) < ALARM_RETRIES) throw error;
@@ -234,7 +238,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#queue = Queue.open(this.#name, this.#store, Date.now());
     // Connections may have ended while this object was away: their gateways are asked.
     this.#outbound.probe([...this.#queue.ledger.consumers.values()]);
-    this.#outbound.send(this.#store);
+    this.#outbound.send(this.#store, this.#queue.ledger.nextOutboxId);
     return this.#queue;
   }
 

@@ -44,7 +44,9 @@ describe("a backlog", () => {
   it("[DUR6] of 200,000 messages that were looked at once opens from its checkpoint in well under a second", () => {
     const machine = new Machine();
     for (let i = 0; i < 40; i++)
-      machine.publish(...Array.from({ length: 5_000 }, (_, n) => ({ body: "1", group: n % 2 === 0 ? "" : `g${n}` })));
+      machine.publish(
+        ...Array.from({ length: 5_000 }, (_, n) => ({ body: "1", group: n % 2 === 0 ? "" : `g${n}` })),
+      );
     machine.attach(1, 10_000);
     machine.turn({ type: "detach", refs: [1] });
     const opening = performance.now();
