@@ -13,6 +13,9 @@ import { queryInteger, readJson } from "./input.ts";
 const PEEK_STATES: readonly string[] = ["ready", "delayed", "leased"] satisfies PeekState[];
 const DEFAULT_PEEK = 10;
 
+/** Settings that the contract names and that this version does not serve: whoever asks for one must not believe that it holds. */
+const NOT_SERVED = ["singleActiveConsumer", "priorities"];
+
 /** GET /v1/queues: a page of the namespace's queues. */
 export async function listQueues({ url, env, namespace }: Call): Promise<Response | Refusal> {
   const limit = queryInteger(url, "limit", { minimum: 1, maximum: MAX_PAGE, default: DEFAULT_PAGE });
@@ -31,6 +34,8 @@ export async function describeQueue({ queue }: QueueCall): Promise<Response | Re
 export async function declareQueue({ request, queue }: QueueCall): Promise<Response | Refusal> {
   const read = await readJson(request, QUEUE_SETTINGS);
   if (isRefusal(read)) return read;
+  const notServed = NOT_SERVED.find((name) => name in read.value);
+  if (notServed !== undefined) return refuse("not-supported", `${notServed} is not served`);
   const declared = await reach(queue.declare(read.value));
   if (isRefusal(declared)) return declared;
   const { created, ...description } = declared;

@@ -9,7 +9,7 @@ import type { QueueSettings } from "./settings.ts";
 
 /* PERSISTED in the checkpoint table, version 1:
  *
- *   u8 version  f64 turn (the last one it knows)  f64 rows written so far  f64 epoch nextSeq newestLease cursor nextOutboxId
+ *   u8 version  f64 turn (the last one it knows)  f64 rows written so far  f64 epoch nextSeq newestLease cursor nextOutboxId lastServed
  *   9 × f64 counts, in the order of COUNTS   text32 settings as JSON
  *   u32 × { f64 segment, f64 live }          u32 × { text16 source, f64 id }
  *   u32 × consumer { f64 ref, fields of events.ts, u8 paused }
@@ -50,6 +50,7 @@ export function saveLedger(ledger: Ledger, { turn, rowsWritten }: CheckpointHead
     ledger.newestLease,
     ledger.cursor,
     ledger.nextOutboxId,
+    ledger.lastServed,
   ]) {
     to.f64(value);
   }
@@ -94,6 +95,7 @@ export function loadLedger(saved: Uint8Array, ledger: Ledger): CheckpointHead {
   ledger.newestLease = from.f64();
   ledger.cursor = from.f64();
   ledger.nextOutboxId = from.f64();
+  ledger.lastServed = from.f64();
   for (const name of COUNTS) ledger.counts[name] = from.f64();
   ledger.settings = JSON.parse(from.text32()) as QueueSettings;
   const segments: [number, number][] = [];

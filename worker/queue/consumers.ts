@@ -76,6 +76,14 @@ export class Consumers {
     return undefined;
   }
 
+  /** Lets the line begin behind a consumer, as it did when that one was served last. */
+  beginAfter(ref: number): void {
+    const line = this.#line.slice(this.#first);
+    const at = line.findIndex((consumer) => consumer.ref === ref);
+    this.#line = [...line.slice(at + 1), ...line.slice(0, at + 1)];
+    this.#first = 0;
+  }
+
   /** Whether somebody can take a message. */
   get waiting(): boolean {
     for (let at = this.#first; at < this.#line.length; at++) if (canTake(this.#line[at]!)) return true;

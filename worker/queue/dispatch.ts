@@ -25,14 +25,12 @@ export function dispatch(turn: Turn): void {
 
 function nextReady(turn: Turn): Entry | undefined {
   const { ledger, now } = turn;
-  const { readyHeap, entries } = ledger;
-  while (readyHeap.size > 0) {
-    const entry = entries.get(readyHeap.pop());
-    if (entry?.state !== "ready") continue;
+  for (let entry = ledger.firstReady(); entry !== undefined; entry = ledger.firstReady()) {
+    ledger.readyHeap.pop();
     if (!isOver(entry, now)) return entry;
     expire(turn, entry);
   }
-  while (entries.size < MAX_OUTSTANDING && ledger.parked < MAX_PARKED) {
+  while (ledger.entries.size < MAX_OUTSTANDING && ledger.parked < MAX_PARKED) {
     const entry = takeNext(turn);
     if (entry === undefined) return undefined;
     if (isOver(entry, now)) expire(turn, entry);

@@ -17,6 +17,8 @@ export class Ledger {
   epoch = 0;
   nextSeq = 1;
   newestLease = 0;
+  /** Who got the newest lease. */
+  lastServed = 0;
   /** Everything at or after this position was never looked at. */
   cursor = 0;
   nextOutboxId = 1;
@@ -126,7 +128,7 @@ export class Ledger {
     };
     this.entries.set(position, entry);
     if (group !== "") this.#joinGroup(entry);
-    if (expiresAt > 0) this.timers.push(expiresAt, position);
+    this.#watchExpiry(entry);
     return entry;
   }
 
@@ -143,6 +145,7 @@ export class Ledger {
     this.counts.leased++;
     this.counts.readyBytes -= entry.size;
     this.#setTimer(deadline, entry.position);
+    this.lastServed = ref;
     const consumer = this.consumers.get(ref);
     if (consumer !== undefined) consumer.used++;
   }
@@ -174,6 +177,7 @@ export class Ledger {
       entry.deadline = dueAt;
       this.counts.delayed++;
       this.timers.push(dueAt, entry.position);
+      this.#watchExpiry(entry);
     } else {
       this.#makeReady(entry);
     }
@@ -271,6 +275,16 @@ export class Ledger {
     }
   }
 
+  /** The ready message that comes first among those the cursor has passed. */
+  firstReady(): Entry | undefined {
+    while (this.readyHeap.size > 0) {
+      const entry = this.entries.get(this.readyHeap.value);
+      if (entry?.state === "ready") return entry;
+      this.readyHeap.pop();
+    }
+    return undefined;
+  }
+
   /** Rebuilds what is derived from the entries after they were loaded. */
   rebuildDerived(): void {
     this.rebuildGroups();
@@ -301,7 +315,11 @@ export class Ledger {
     this.counts.ready++;
     this.counts.readyBytes += entry.size;
     this.readyHeap.push(entry.position, entry.position);
-    // Its expiry may have come up while it was out.
+    this.#watchExpiry(entry);
+  }
+
+  /** Sets the timer of a message that is not out: it may have come up, and been dropped, while it was. */
+  #watchExpiry(entry: Entry): void {
     if (entry.expiresAt > 0) this.timers.push(entry.expiresAt, entry.position);
   }
 

@@ -100,10 +100,15 @@ function fits(turn: Turn, bytes: number): boolean {
 }
 
 function oldestReady(turn: Turn): Entry | undefined {
-  for (const entry of turn.ledger.entries.values()) {
-    if (entry.state === "ready" || entry.state === "parked") return entry;
+  const { ledger } = turn;
+  let oldest = ledger.firstReady();
+  for (const [position] of ledger.parked > 0 ? ledger.groups.values() : []) {
+    if (position !== undefined && position < (oldest?.position ?? Number.POSITIVE_INFINITY)) {
+      oldest = ledger.entries.get(position);
+    }
   }
-  if (turn.ledger.untaken === 0) turn.seal();
+  if (oldest !== undefined) return oldest;
+  if (ledger.untaken === 0) turn.seal();
   return takeNext(turn);
 }
 

@@ -95,6 +95,7 @@ export class Queue {
       last = Math.max(last, turn);
     }
     queue.#nextRow = last + 1;
+    queue.ledger.consumers.beginAfter(queue.ledger.lastServed);
     queue.#dedup.load(store.log.idsBackwards(), now - queue.ledger.settings.dedupWindowMs);
     return queue;
   }

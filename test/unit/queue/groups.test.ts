@@ -88,6 +88,20 @@ describe("groups", () => {
     expect(machine.queue.ledger.parked).toBe(0);
   });
 
+  it("[TTL1] [EVC1] a message that waits in its group expires at its time, awake or evicted", () => {
+    for (const evicted of [false, true]) {
+      const machine = new Machine();
+      machine.publish({ body: "a1", group: "a", expiresAt: machine.now + 200 }, ...grouped("a", "a2"));
+      const [a1] = machine.attach(1, 1);
+      machine.settle(a1!, "fail", { delayMs: 1_000 });
+      if (evicted) machine.reopen();
+      expect(machine.queue.nextDeadline).toBe(machine.now + 200);
+      machine.pass(200);
+      expect(machine.queue.ledger.counts).toMatchObject({ expired: 1, delayed: 0 });
+      expect(bodies(machine.delivered), "[GRP5]").toEqual(["a2"]);
+    }
+  });
+
   it("[GRP7] looks past 10,000 that wait, no further, and goes on as they are done", () => {
     const machine = new Machine();
     for (let i = 0; i <= MAX_PARKED / 1_000; i++)
