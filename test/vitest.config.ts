@@ -9,7 +9,11 @@ export default defineConfig({
     projects: [
       {
         root,
-        test: { name: "node", include: ["test/unit/**/*.test.ts", "test/model/**/*.test.ts"], testTimeout: 60_000 },
+        test: {
+          name: "node",
+          include: ["test/unit/**/*.test.ts", "test/model/**/*.test.ts"],
+          testTimeout: 60_000,
+        },
       },
       {
         root,
@@ -28,8 +32,8 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.ts", "test/fault/**/*.test.ts", "test/browser/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // Each file runs brokers of its own: two at once are what two cores carry.
-          maxWorkers: 2,
+          // Each file runs brokers of its own and mostly waits: three at once keep two cores busy.
+          maxWorkers: 3,
         },
       },
     ],
