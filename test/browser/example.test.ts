@@ -1,7 +1,6 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { readFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Broker, startBroker } from "../support/broker.ts";
 import { openSite, type Site } from "./support/site.ts";
@@ -11,33 +10,29 @@ const EXAMPLE = new URL("../../examples/browser.html", import.meta.url);
 
 let site: Site;
 let broker: Broker;
-let folder: string;
+let pages: Server;
 
 beforeAll(async () => {
-  [site, broker, folder] = await Promise.all([
-    openSite(),
-    startBroker(),
-    mkdtemp(join(tmpdir(), "dunlin-page-")),
-  ]);
+  [site, broker] = await Promise.all([openSite(), startBroker()]);
+  const html = (await readFile(EXAMPLE, "utf8")).replaceAll("http://127.0.0.1:8787", broker.url);
+  pages = createServer((_, answer) => answer.writeHead(200, { "content-type": "text/html" }).end(html));
+  await new Promise<void>((listening) => pages.listen(0, "127.0.0.1", listening));
 }, TIMEOUT_MS);
 
 afterAll(async () => {
   await site?.close();
   await broker?.stop();
-  await rm(folder, { recursive: true, force: true });
+  pages?.close();
 }, TIMEOUT_MS);
 
-it("[CLI12] the example page, opened as a file, shares its queue with a call over HTTP", {
+it("[CLI12] the example page, served from another port, shares its queue with a call over HTTP", {
   timeout: TIMEOUT_MS,
 }, async () => {
-  const html = (await readFile(EXAMPLE, "utf8")).replaceAll("http://127.0.0.1:8787", broker.url);
-  const file = join(folder, "browser.html");
-  await writeFile(file, html);
   const { page } = await site.newTab();
   const problems: string[] = [];
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (message) => problems.push(message.text()));
-  await page.goto(pathToFileURL(file).href);
+  await page.goto(`http://127.0.0.1:${(pages.address() as AddressInfo).port}/browser.html`);
   await page.fill("input", "from the page");
   await page.click("button");
   const called = await fetch(`${broker.url}/v1/queues/jobs/messages`, {

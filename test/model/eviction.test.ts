@@ -28,7 +28,7 @@ type Step =
   | { do: "pass"; ms: number };
 
 const constant = <T extends string>(value: T) => fc.constant(value);
-// Whose turn it is among several consumers is not remembered over an eviction, so there is one.
+// Whose turn it is among several consumers is remembered only roughly over an eviction, so there is one.
 const ref = fc.constant(1);
 const picks = fc.array(fc.nat({ max: 1_000 }), { minLength: 1, maxLength: 4 });
 const published = fc.record({

@@ -1,5 +1,7 @@
 // Whole sessions over real sockets, with the objects evicted between any two steps: nobody may notice.
 import { afterEach, describe, expect, it } from "vitest";
+import { CommandWriter } from "../../worker/link/commands.ts";
+import type { QueueRpc } from "../../worker/queue/rpc.ts";
 import { call, eventually, type Frame, stats, Wire } from "./support/client.ts";
 import { evict, gatewayStub, queueStub } from "./support/objects.ts";
 
@@ -210,5 +212,41 @@ describe("a session over a real socket", () => {
     );
     await other.ask({ op: "subscribe", sub: 1, to: `queue:${queue}`, credit: 5 });
     expect(await other.take(1)).toMatchObject([{ body: "x", attempt: 2, redelivered: true }]);
+  });
+
+  it("[EVC3] [SES8] [SUB4] credit that was added before an eviction is there after a resume", async () => {
+    const queue = `credit-${++runs}`;
+    const to = `queue:${queue}`;
+    const hello = { client: queue, session: { expirySeconds: 600 } };
+    const consumer = await connect(hello);
+    await consumer.ask({ op: "subscribe", sub: 1, to, credit: 1 });
+    await consumer.ask({ op: "credit", sub: 1, add: 1 });
+    await evict(gatewayStub());
+    consumer.close();
+    await eventually("the socket's end", () => consumer.closed);
+    const again = await connect(hello);
+    await again.askAll(...[1, 2, 3].map((body) => ({ op: "publish", to, body })));
+    expect((await again.take(2)).map(({ body }) => body)).toEqual([1, 2]);
+    expect(await stats(queue)).toMatchObject({ leased: 2, ready: 1 });
+  });
+
+  it("[EVC1] [STA5] a consumer whose gateway does not know it is dropped when its queue wakes", async () => {
+    const queue = `unknown-${++runs}`;
+    const packet = new CommandWriter();
+    const consumer = {
+      ref: 4_711,
+      gateway: "gateway-0",
+      credit: 9,
+      leaseMs: undefined,
+      generation: 1,
+      resend: false,
+    };
+    packet.command({ type: "attach", consumer });
+    await (queueStub(queue) as unknown as QueueRpc).apply(packet.take(), "");
+    expect(await stats(queue)).toMatchObject({ consumers: 1 });
+    await evict(queueStub(queue));
+    await eventually("the consumer to be gone", async () =>
+      (await stats(queue)).consumers === 0 ? true : undefined,
+    );
   });
 });
