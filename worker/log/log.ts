@@ -136,9 +136,17 @@ export class Log {
     return row === undefined || offset === undefined ? undefined : new RecordView(row.messages, offset);
   }
 
-  /** The first position at or after `position` that holds a message, or undefined at the end of the log. */
-  next(position: number): number | undefined {
+  /**
+   * The first position at or after `position` that holds a message, or undefined at the end of the log.
+   *
+   * @param left how many messages there are from `position` on, if known: when all of them are in the newest row, no other is read
+   */
+  next(position: number, left?: number): number | undefined {
     const turn = turnOf(position);
+    const staged = this.#staged;
+    if (staged !== undefined && turn < staged.turn && left === staged.row.offsets.length) {
+      return positionOf(staged.turn, 0);
+    }
     const row = this.#row(turn);
     if (row !== undefined && position - turn * PLACES < row.offsets.length) return position;
     const following = this.#nextTurn(turn + 1);

@@ -43,7 +43,7 @@ function nextReady(turn: Turn): Entry | undefined {
 export function takeNext(turn: Turn): Entry | undefined {
   const { ledger, store } = turn;
   if (ledger.untaken === 0) return undefined;
-  const position = store.log.next(ledger.cursor);
+  const position = store.log.next(ledger.cursor, ledger.untaken);
   const view = position === undefined ? undefined : store.log.record(position);
   if (position === undefined || view === undefined) {
     throw new Error(`${ledger.untaken} messages are counted after ${ledger.cursor}, and the log has none`);
