@@ -2,7 +2,7 @@
 
 const encoder = new TextEncoder();
 /** Up to here a loop over ASCII is faster than a call into the encoder. */
-const SHORT_TEXT = 48;
+const SHORT_TEXT = 200;
 
 /**
  * A growing buffer. Call `take()` once at the end.
