@@ -6,6 +6,8 @@ import { openSite, type Site, type Tab } from "./support/site.ts";
 
 const TIMEOUT_MS = 180_000;
 const JOBS = 3_000;
+const allAckedAndOpen = ({ acked, lost, states }: PageLog) =>
+  acked.length + lost.length >= JOBS && states.at(-1) === "open";
 
 let site: Site;
 let broker: Broker;
@@ -93,13 +95,16 @@ describe("a page", { timeout: TIMEOUT_MS }, () => {
     const tab = await newTab();
     await tab.call("open", broker.url);
     await tab.call("consume", queue, { credit: 100 });
-    const produced = tab.call("produce", queue, 0, JOBS, 30);
-    for (const share of [0.2, 0.5]) {
-      await tab.until("jobs under way", (log) => log.confirmed.length > JOBS * share);
-      await broker.kill();
-      await broker.restart();
+    for (const [kills, from] of [0, JOBS / 3, (2 * JOBS) / 3].entries()) {
+      const produced = tab.call("produce", queue, from, from + JOBS / 3, 30);
+      if (kills < 2) {
+        await tab.until("jobs under way", (log) => log.confirmed.length > from + JOBS / 20);
+        await broker.kill();
+        await broker.restart();
+        await tab.until("a new connection", ({ states }) => states.length === 3 + 2 * kills);
+      }
+      await produced;
     }
-    await produced;
     const log = await tab.until("all jobs acked", ({ acked, lost }) => acked.length + lost.length >= JOBS);
     expect(log.states).toEqual(["open", "reconnecting", "open", "reconnecting", "open"]);
     await expectEachOnce([log], JOBS);
@@ -120,7 +125,7 @@ describe("a page", { timeout: TIMEOUT_MS }, () => {
       network.recover();
       await tab.context.setOffline(false);
       await produced;
-      const log = await tab.until("all jobs acked", ({ acked, lost }) => acked.length + lost.length >= JOBS);
+      const log = await tab.until("all jobs acked", allAckedAndOpen);
       expect(log.states).toEqual(["open", "reconnecting", "open"]);
       await expectEachOnce([log], JOBS);
     } finally {
@@ -140,7 +145,7 @@ describe("a page", { timeout: TIMEOUT_MS }, () => {
       await tab.until("the loss noticed", (log) => log.states.at(-1) === "reconnecting");
       network.recover();
       await produced;
-      const log = await tab.until("all jobs acked", ({ acked, lost }) => acked.length + lost.length >= JOBS);
+      const log = await tab.until("all jobs acked", allAckedAndOpen);
       expect(log.states).toEqual(["open", "reconnecting", "open"]);
       await expectEachOnce([log], JOBS);
     } finally {

@@ -206,14 +206,16 @@ describe("consuming", () => {
     await sendAll(dunlin, "jobs", 10);
     const stop = new AbortController();
     const handlers: Promise<boolean>[] = [];
+    const givenBack = Promise.withResolvers<void>();
+    stop.signal.addEventListener("abort", () =>
+      eventually(async () => expect(await world.stats("jobs")).toMatchObject({ leased: 3, ready: 7 })).then(
+        givenBack.resolve,
+        givenBack.reject,
+      ),
+    );
     for await (const message of dunlin.queue<number>("jobs").consume({ signal: stop.signal })) {
-      const work = async () => {
-        await eventually(async () =>
-          expect(await world.stats("jobs")).toMatchObject({ leased: 3, ready: 7 }),
-        );
-        return message.ack();
-      };
-      handlers.push(work());
+      // No handler settles before all have seen what was given back.
+      handlers.push(givenBack.promise.then(() => message.ack()));
       if (handlers.length === 3) stop.abort();
     }
     expect(await Promise.all(handlers)).toEqual([true, true, true]);
