@@ -125,8 +125,7 @@ export class Sessions {
     this.#byKey.set(key, session);
     if (expirySeconds > 0) this.#store.saveSession(session);
     else if (wasKept) this.#store.removeSession(session);
-    if (resumed)
-      for (const subscription of session.subscriptions.values()) this.#attach(subscription, true, ignored);
+    if (resumed) for (const subscription of session.subscriptions.values()) this.#attachAgain(subscription);
     return { session, resumed, replaced };
   }
 
