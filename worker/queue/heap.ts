@@ -2,7 +2,7 @@
 // whoever pops one asks whether it still holds.
 
 /**
- * Smallest key first.
+ * Smallest key first, of equal keys the smallest value: the order does not depend on when what was pushed.
  *
  * @example heap.push(dueAt, position); while (heap.key <= now) wake(heap.pop());
  */
@@ -32,7 +32,7 @@ export class Heap {
     values.push(value);
     while (at > 0) {
       const parent = (at - 1) >> 1;
-      if (keys[parent]! <= key) break;
+      if (!before(key, value, keys[parent]!, values[parent]!)) break;
       keys[at] = keys[parent]!;
       values[at] = values[parent]!;
       at = parent;
@@ -62,8 +62,10 @@ export class Heap {
     let at = 0;
     while (at < half) {
       let child = 2 * at + 1;
-      if (child + 1 < keys.length && keys[child + 1]! < keys[child]!) child++;
-      if (keys[child]! >= key) break;
+      const right = child + 1;
+      if (right < keys.length && before(keys[right]!, values[right]!, keys[child]!, values[child]!))
+        child = right;
+      if (!before(keys[child]!, values[child]!, key, value)) break;
       keys[at] = keys[child]!;
       values[at] = values[child]!;
       at = child;
@@ -71,4 +73,8 @@ export class Heap {
     keys[at] = key;
     values[at] = value;
   }
+}
+
+function before(key: number, value: number, otherKey: number, otherValue: number): boolean {
+  return key < otherKey || (key === otherKey && value < otherValue);
 }

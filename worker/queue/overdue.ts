@@ -13,8 +13,10 @@ const MAX_MATURE_BYTES = 4_000_000;
 export function runOverdue(turn: Turn): void {
   const { ledger, now } = turn;
   while (ledger.timers.key <= now) {
+    const { key } = ledger.timers;
     const entry = ledger.entries.get(ledger.timers.pop());
-    if (entry !== undefined) runEntry(turn, entry);
+    // A timer that no longer holds must not decide when its entry's turn is: after an eviction it would not be there.
+    if (entry !== undefined && holds(entry, key)) runEntry(turn, entry);
   }
   mature(turn);
   expireHead(turn);
@@ -25,10 +27,13 @@ export function nextTimer(ledger: Ledger): number {
   const { timers, entries } = ledger;
   for (;;) {
     const entry = entries.get(timers.value);
-    const holds = entry !== undefined && (entry.deadline === timers.key || expiryOf(entry) === timers.key);
-    if (holds || timers.size === 0) return timers.key;
+    if (timers.size === 0 || (entry !== undefined && holds(entry, timers.key))) return timers.key;
     timers.pop();
   }
+}
+
+function holds(entry: Entry, time: number): boolean {
+  return entry.deadline === time || expiryOf(entry) === time;
 }
 
 function runEntry(turn: Turn, entry: Entry): void {
