@@ -7,6 +7,8 @@ export type MessageDraft = Partial<Message> & Pick<Message, "body">;
 /** Fills a message in: no group, no headers, no times. */
 export function message(draft: MessageDraft): Message {
   return {
+    topic: "",
+    publisher: "",
     messageId: "",
     publisherId: false,
     group: "",
@@ -17,6 +19,10 @@ export function message(draft: MessageDraft): Message {
     deaths: "",
     bodyKind: JSON_BODY,
     priority: 0,
+    qos: 2,
+    retain: false,
+    utf8: true,
+    epoch: 0,
     seq: 0,
     time: 0,
     expiresAt: 0,

@@ -14,7 +14,7 @@ const WORTH_A_CALL = 32_768;
 const MAX_WAITING_BYTES = 16_000_000;
 
 /** Hears what became of one published message. */
-export type PublishDone = (outcome: Published | Refusal, epoch: number) => void;
+export type PublishDone = (outcome: Published | Refusal) => void;
 /** Hears the result of any other command. */
 export type CommandDone = (result: QueueResult, epoch: number) => void;
 
@@ -55,7 +55,7 @@ export class QueueLink {
 
   publish(message: Message, done: PublishDone): void {
     if (this.#packet.size > MAX_WAITING_BYTES) {
-      done(refuse("too-many", `${MAX_WAITING_BYTES} bytes wait for this queue already`, 1_000), 0);
+      done(refuse("too-many", `${MAX_WAITING_BYTES} bytes wait for this queue already`, 1_000));
       return;
     }
     if (this.#openPublish === undefined) {
@@ -98,7 +98,7 @@ export class QueueLink {
     for (const [index, who] of waiting.entries()) {
       const result = results[index]!;
       if ("command" in who) who.command(result, epoch);
-      else handOut(who.publish, result, epoch);
+      else handOut(who.publish, result);
     }
     if (answer.deliveries !== undefined) this.#owner.deliver(answer.deliveries);
     this.#ended();
@@ -111,7 +111,7 @@ export class QueueLink {
     const refusal = refuse("unavailable", "the queue could not be reached; repeat with the same messageId");
     for (const who of waiting) {
       if ("command" in who) who.command({ type: "refused", refusal }, 0);
-      else handOut(who.publish, { type: "refused", refusal }, 0);
+      else handOut(who.publish, { type: "refused", refusal });
     }
     this.#owner.lost();
     this.#ended();
@@ -130,13 +130,9 @@ export class QueueLink {
   }
 }
 
-function handOut(publish: PublishDone[], result: QueueResult, epoch: number): void {
+function handOut(publish: PublishDone[], result: QueueResult): void {
   for (const [index, done] of publish.entries()) {
-    if (result.type === "published") done(result.messages[index]!, epoch);
-    else
-      done(
-        result.type === "refused" ? result.refusal : refuse("internal", "a queue answered out of order"),
-        epoch,
-      );
+    if (result.type === "published") done(result.messages[index]!);
+    else done(result.type === "refused" ? result.refusal : refuse("internal", "answered out of order"));
   }
 }

@@ -169,7 +169,7 @@ async function store(call: QueueCall, messages: Message[]): Promise<(Receipt | R
   return receipts(messages, readResults(answer.results));
 }
 
-function receipts(messages: Message[], { epoch, results }: QueueResults): (Receipt | Refusal)[] | Refusal {
+function receipts(messages: Message[], { results }: QueueResults): (Receipt | Refusal)[] | Refusal {
   const result = results[0];
   if (result?.type === "refused") return result.refusal;
   if (result?.type !== "published") throw new TypeError(`a publish was answered with ${result?.type}`);
@@ -177,6 +177,6 @@ function receipts(messages: Message[], { epoch, results }: QueueResults): (Recei
     const outcome = result.messages[index]!;
     return isRefusal(outcome)
       ? outcome
-      : { messageId, seq: outcome.seq, epoch, duplicate: outcome.duplicate };
+      : { messageId, seq: outcome.seq, epoch: outcome.epoch, duplicate: outcome.duplicate };
   });
 }

@@ -7,6 +7,8 @@ import { errorEntry, errorKind, isRefusal, type Refusal } from "../errors.ts";
 export interface Published {
   seq: number;
   duplicate: boolean;
+  /** The epoch that the seq belongs to: of the queue, or of the message's topic. */
+  epoch: number;
 }
 
 /** The result of one command. `settled` tells per delivery whether it is settled, or extended. */
@@ -24,7 +26,7 @@ export interface QueueResults {
 
 /* u8 version (1), f64 epoch, then results until the end, each: u8 kind, then
  *
- *   1 published  u32 count × { u8 0 new | 1 duplicate, f64 seq } or { u8 2, refusal }
+ *   1 published  u32 count × { u8 0 new | 1 duplicate, f64 seq, f64 epoch } or { u8 2, refusal }
  *   2 settled    u32 count × u8
  *   3 done       f64 the queue's last seq
  *   4 refused    refusal
@@ -91,6 +93,7 @@ function writePublished(to: Writer, messages: (Published | Refusal)[]): void {
     } else {
       to.u8(message.duplicate ? DUPLICATE : NEW);
       to.f64(message.seq);
+      to.f64(message.epoch);
     }
   }
 }
@@ -102,9 +105,7 @@ function readResult(from: Reader): QueueResult {
       const messages: (Published | Refusal)[] = [];
       for (let left = from.u32(); left > 0; left--) {
         const status = from.u8();
-        messages.push(
-          status === NOT_STORED ? readRefusal(from) : { seq: from.f64(), duplicate: status === DUPLICATE },
-        );
+        messages.push(status === NOT_STORED ? readRefusal(from) : readPublished(from, status === DUPLICATE));
       }
       return { type: "published", messages };
     }
@@ -126,6 +127,11 @@ function writeRefusal(to: Writer, refusal: Refusal): void {
   to.u16(errorEntry(refusal.kind).code);
   to.u32(refusal.afterMs ?? 0);
   to.text16(refusal.message);
+}
+
+function readPublished(from: Reader, duplicate: boolean): Published {
+  const seq = from.f64();
+  return { seq, duplicate, epoch: from.f64() };
 }
 
 function readRefusal(from: Reader): Refusal {

@@ -86,6 +86,8 @@ export function withPayload(
   }
   const dueAt = deliverAt ?? now + delayMs;
   return {
+    topic: "",
+    publisher: "",
     messageId: messageId ?? freshId(),
     publisherId: messageId !== undefined,
     group: fields.group ?? "",
@@ -97,6 +99,11 @@ export function withPayload(
     bodyKind: payload.bodyKind,
     body: payload.body,
     priority: fields.priority ?? 0,
+    // What reaches a subscriber how surely is the subscriber's wish.
+    qos: 2,
+    retain: fields.retain ?? false,
+    utf8: payload.bodyKind !== BYTES_BODY,
+    epoch: 0,
     seq: 0,
     time: now,
     expiresAt: ttlMs === undefined ? 0 : now + ttlMs,

@@ -9,8 +9,15 @@ export const JSON_BODY: BodyKind = 0;
 export const TEXT_BODY: BodyKind = 1;
 export const BYTES_BODY: BodyKind = 2;
 
+/** At most once, at least once, exactly once. */
+export type Qos = 0 | 1 | 2;
+
 /** A message in full. Text that is absent is ""; times are ms since the epoch, 0 when absent. */
 export interface Message {
+  /** The topic it was published to, "" when it was published to a queue. */
+  topic: string;
+  /** Client id of who published it, "" when not known. */
+  publisher: string;
   messageId: string;
   /** Whether the publisher chose the messageId: only then is it held against the dedup window. */
   publisherId: boolean;
@@ -26,7 +33,15 @@ export interface Message {
   /** JSON or other text as a string, bytes as bytes. */
   body: string | Uint8Array;
   priority: number;
-  /** Given by the queue. */
+  /** How surely it must reach the subscribers of a topic: MQTT's quality of service. */
+  qos: Qos;
+  /** The topic keeps it for later subscribers. */
+  retain: boolean;
+  /** The publisher vouches that the body is UTF-8: MQTT's payload format indicator. */
+  utf8: boolean;
+  /** Given by the topic; a queue has one for all its messages. */
+  epoch: number;
+  /** Given by the queue or topic. */
   seq: number;
   time: number;
   expiresAt: number;
@@ -38,22 +53,34 @@ export interface Message {
 
 /* PERSISTED and sent between objects. Grows only through a new version number. Little-endian:
  *
- *   0 u32 length of the record      32 f64 dueAt               50 u16 replyTo length
- *   4 u8  version (1)               40 u16 attempts            52 u16 correlationId length
- *   5 u8  priority                  42 u16 failures            54 u16 (unused)
- *   6 u8  body kind                 44 u16 messageId length    56 u32 headers length
- *   7 u8  bit 0: publisherId        46 u16 group length        60 u32 deaths length
- *   8 f64 seq   16 f64 time         48 u16 contentType length  64 the texts in that order, then the body
- *  24 f64 expiresAt
+ *   0 u32 length of the record      32 f64 dueAt               52 u16 correlationId length
+ *   4 u8  version (1)               40 u16 attempts            54 u16 topic length
+ *   5 u8  priority                  42 u16 failures            56 u32 headers length
+ *   6 u8  body kind                 44 u16 messageId length    60 u32 deaths length
+ *   7 u8  flags                     46 u16 group length        64 u16 publisher length
+ *   8 f64 seq   16 f64 time         48 u16 contentType length  66 u16 (unused)  68 f64 epoch
+ *  24 f64 expiresAt                 50 u16 replyTo length      76 the texts, then the body
+ *
+ * flags: bit 0 publisherId, 1 retain, 2 utf8, 3–4 qos
+ * texts: topic, publisher, messageId, group, contentType, replyTo, correlationId, headers, deaths
  */
 const VERSION = 1;
-const HEADER = 64;
+const HEADER = 76;
 const SEQ = 8;
 const TIME = 16;
 const EXPIRES = 24;
 const DUE = 32;
 const ATTEMPTS = 40;
 const FAILURES = 42;
+const TOPIC_LENGTH = 54;
+const PUBLISHER_LENGTH = 64;
+const EPOCH = 68;
+const PUBLISHER_ID = 1;
+const RETAIN = 2;
+const UTF8 = 4;
+const QOS_SHIFT = 3;
+/** The lengths of the texts before headers and deaths, in their order. */
+const SHORT_LENGTHS = [TOPIC_LENGTH, PUBLISHER_LENGTH, 44, 46, 48, 50, 52];
 
 /** Appends a message's record. */
 export function writeMessage(to: Writer, message: Message): void {
@@ -63,7 +90,7 @@ export function writeMessage(to: Writer, message: Message): void {
   to.u8(VERSION);
   to.u8(message.priority);
   to.u8(message.bodyKind);
-  to.u8(message.publisherId ? 1 : 0);
+  to.u8(flagsOf(message));
   to.f64(message.seq);
   to.f64(message.time);
   to.f64(message.expiresAt);
@@ -71,6 +98,10 @@ export function writeMessage(to: Writer, message: Message): void {
   to.u16(message.attempts);
   to.u16(message.failures);
   to.length = start + HEADER;
+  to.patchU16(start + 66, 0);
+  to.patchF64(start + EPOCH, message.epoch);
+  to.patchU16(start + TOPIC_LENGTH, to.text(message.topic));
+  to.patchU16(start + PUBLISHER_LENGTH, to.text(message.publisher));
   to.patchU16(start + 44, to.text(message.messageId));
   to.patchU16(start + 46, to.text(message.group));
   to.patchU16(start + 48, to.text(message.contentType));
@@ -81,6 +112,10 @@ export function writeMessage(to: Writer, message: Message): void {
   if (typeof message.body === "string") to.text(message.body);
   else to.raw(message.body);
   to.patchU32(start, to.length - start);
+}
+
+function flagsOf({ publisherId, retain, utf8, qos }: Message): number {
+  return (publisherId ? PUBLISHER_ID : 0) | (retain ? RETAIN : 0) | (utf8 ? UTF8 : 0) | (qos << QOS_SHIFT);
 }
 
 /**
@@ -122,7 +157,19 @@ export class RecordView {
   }
 
   get publisherId(): boolean {
-    return (this.#view.getUint8(this.at + 7) & 1) === 1;
+    return (this.#view.getUint8(this.at + 7) & PUBLISHER_ID) !== 0;
+  }
+
+  get retain(): boolean {
+    return (this.#view.getUint8(this.at + 7) & RETAIN) !== 0;
+  }
+
+  get qos(): Qos {
+    return ((this.#view.getUint8(this.at + 7) >> QOS_SHIFT) & 3) as Qos;
+  }
+
+  get epoch(): number {
+    return this.#view.getFloat64(this.at + EPOCH, true);
   }
 
   get seq(): number {
@@ -149,16 +196,30 @@ export class RecordView {
     return this.#view.getUint16(this.at + FAILURES, true);
   }
 
+  get topic(): string {
+    return this.#short(0);
+  }
+
+  get publisher(): string {
+    return this.#short(1);
+  }
+
   get messageId(): string {
-    const start = this.at + HEADER;
-    return decodeText(this.bytes, start, start + this.#view.getUint16(this.at + 44, true));
+    return this.#short(2);
   }
 
   get group(): string {
-    const length = this.#view.getUint16(this.at + 46, true);
-    if (length === 0) return "";
-    const start = this.at + HEADER + this.#view.getUint16(this.at + 44, true);
-    return decodeText(this.bytes, start, start + length);
+    return this.#short(3);
+  }
+
+  /** Bytes of the body. */
+  get bodyLength(): number {
+    return this.at + this.size - this.#bodyStart();
+  }
+
+  /** A view (not a copy) of the body's bytes: JSON and other text as UTF-8. */
+  get body(): Uint8Array {
+    return this.bytes.subarray(this.#bodyStart(), this.at + this.size);
   }
 
   /** A view (not a copy) of the record. */
@@ -168,6 +229,10 @@ export class RecordView {
 
   setSeq(value: number): void {
     this.#view.setFloat64(this.at + SEQ, value, true);
+  }
+
+  setEpoch(value: number): void {
+    this.#view.setFloat64(this.at + EPOCH, value, true);
   }
 
   setTime(value: number): void {
@@ -195,6 +260,8 @@ export class RecordView {
     const bodyKind = view.getUint8(at + 6) as BodyKind;
     const texts = new Texts(this.bytes, at + HEADER, bodyKind === BYTES_BODY ? this.#bodyStart() : end);
     return {
+      topic: texts.next(view.getUint16(at + TOPIC_LENGTH, true)),
+      publisher: texts.next(view.getUint16(at + PUBLISHER_LENGTH, true)),
       messageId: texts.next(view.getUint16(at + 44, true)),
       publisherId: this.publisherId,
       group: texts.next(view.getUint16(at + 46, true)),
@@ -206,6 +273,10 @@ export class RecordView {
       bodyKind,
       body: bodyKind === BYTES_BODY ? this.bytes.slice(this.#bodyStart(), end) : texts.rest(),
       priority: this.priority,
+      qos: this.qos,
+      retain: this.retain,
+      utf8: (view.getUint8(at + 7) & UTF8) !== 0,
+      epoch: this.epoch,
       seq: this.seq,
       time: this.time,
       expiresAt: this.expiresAt,
@@ -215,10 +286,20 @@ export class RecordView {
     };
   }
 
+  /** One of the texts before headers and deaths, by its place among them. */
+  #short(place: number): string {
+    const view = this.#view;
+    const length = view.getUint16(this.at + SHORT_LENGTHS[place]!, true);
+    if (length === 0) return "";
+    let start = this.at + HEADER;
+    for (let i = 0; i < place; i++) start += view.getUint16(this.at + SHORT_LENGTHS[i]!, true);
+    return decodeText(this.bytes, start, start + length);
+  }
+
   #bodyStart(): number {
     const view = this.#view;
     let start = this.at + HEADER + view.getUint32(this.at + 56, true) + view.getUint32(this.at + 60, true);
-    for (let field = 44; field <= 52; field += 2) start += view.getUint16(this.at + field, true);
+    for (const field of SHORT_LENGTHS) start += view.getUint16(this.at + field, true);
     return start;
   }
 }

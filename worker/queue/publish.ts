@@ -20,7 +20,7 @@ function publishOne(turn: Turn, view: RecordView): Published | Refusal {
   const messageId = view.publisherId && dedupWindowMs > 0 ? view.messageId : undefined;
   if (messageId !== undefined) {
     const seq = turn.dedup.find(messageId, now, dedupWindowMs);
-    if (seq !== undefined) return { seq, duplicate: true };
+    if (seq !== undefined) return { seq, duplicate: true, epoch: ledger.epoch };
   }
   const later = view.dueAt > now;
   if (!later) {
@@ -28,7 +28,7 @@ function publishOne(turn: Turn, view: RecordView): Published | Refusal {
     if (refusal !== undefined) return refusal;
   }
   const seq = store(turn, view, messageId);
-  return { seq, duplicate: false };
+  return { seq, duplicate: false, epoch: ledger.epoch };
 }
 
 function store(turn: Turn, view: RecordView, messageId: string | undefined): number {

@@ -16,6 +16,12 @@ const handle = fc.record({ position: whole, lease: whole });
 
 const messages: fc.Arbitrary<Message> = fc
   .record({
+    topic: text,
+    publisher: text,
+    qos: fc.constantFrom(0 as const, 1 as const, 2 as const),
+    retain: fc.boolean(),
+    utf8: fc.boolean(),
+    epoch: whole,
     messageId: text,
     publisherId: fc.boolean(),
     group: text,
@@ -89,7 +95,7 @@ const refusal = fc.record({
 const results: fc.Arbitrary<QueueResult> = fc.oneof(
   fc.record({
     type: fc.constant("published" as const),
-    messages: fc.array(fc.oneof(fc.record({ seq: whole, duplicate: fc.boolean() }), refusal), {
+    messages: fc.array(fc.oneof(fc.record({ seq: whole, duplicate: fc.boolean(), epoch: whole }), refusal), {
       maxLength: 5,
     }),
   }),

@@ -16,8 +16,9 @@ export function okFrame(id: number, fields: Record<string, unknown>): string {
 }
 
 /** The confirm of one publish. */
-export function publishedFrame(id: number, messageId: string, published: Published, epoch: number): string {
-  return `{"op":"ok","id":${id},"messageId":${quote(messageId)},"seq":${published.seq},"epoch":${epoch},"duplicate":${published.duplicate}}`;
+export function publishedFrame(id: number, messageId: string, published: Published): string {
+  const { seq, epoch, duplicate } = published;
+  return `{"op":"ok","id":${id},"messageId":${quote(messageId)},"seq":${seq},"epoch":${epoch},"duplicate":${duplicate}}`;
 }
 
 /** A message from a queue; `to` is its address as a JSON string. */

@@ -66,12 +66,10 @@ export class Requests {
     const message = toMessage(frame, Date.now(), this.#maxMessageBytes);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     const { messageId } = message;
-    this.#broker.links
-      .to(queueObjectName(session.namespace, address.name))
-      .publish(message, (outcome, epoch) => {
-        if (isRefusal(outcome)) answer(errorFrame(id, outcome));
-        else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome, epoch));
-      });
+    this.#broker.links.to(queueObjectName(session.namespace, address.name)).publish(message, (outcome) => {
+      if (isRefusal(outcome)) answer(errorFrame(id, outcome));
+      else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
+    });
   }
 
   #settle(session: Session, frame: SettleFrame, answer: Answer): void {
