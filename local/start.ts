@@ -8,6 +8,10 @@ import { workerdConfig } from "./workerd-config.ts";
 const STOP_GRACE_MS = 2_000;
 const PORT_RETRY_MS = 3_000;
 const PARENT_CHECK_MS = 200;
+/** On one machine every object is a database of its own with open files: topics share a few. */
+const LOCAL_TOPIC_BUCKETS = "64";
+/** Variables of the environment that reach the Worker, besides all DUNLIN_… */
+const PASSED_ON = new Set(["GATEWAYS", "TOPIC_BUCKETS", "TOPIC_OWN"]);
 
 const host = process.env.HOST ?? "127.0.0.1";
 const port = Number(process.env.PORT ?? 8787);
@@ -61,9 +65,9 @@ process.exitCode = await runtime.ended;
 
 /** Settings the Worker gets beside wrangler.toml's: secrets from the environment, and whether it may be open. */
 function localVars(): Record<string, string> {
-  const vars: Record<string, string> = {};
+  const vars: Record<string, string> = { TOPIC_BUCKETS: LOCAL_TOPIC_BUCKETS };
   for (const [name, value] of Object.entries(process.env)) {
-    if ((name.startsWith("DUNLIN_") || name === "GATEWAYS") && name !== "DUNLIN_DATA" && value)
+    if ((name.startsWith("DUNLIN_") || PASSED_ON.has(name)) && name !== "DUNLIN_DATA" && value)
       vars[name] = value;
   }
   delete vars.DUNLIN_OPEN;

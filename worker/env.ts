@@ -5,6 +5,8 @@ import type { DirectoryRpc } from "./directory/rpc.ts";
 import type { GatewayRpc } from "./gateway/rpc.ts";
 import { MAX_MESSAGE_BYTES, MAX_ROW_BYTES } from "./limits.ts";
 import type { QueueRpc } from "./queue/rpc.ts";
+import { topicObjectName } from "./topic/placement.ts";
+import type { TopicRpc } from "./topic/rpc.ts";
 
 /** A namespace of objects, as far as the broker uses it: every object is found by its name. */
 export interface Objects<T> {
@@ -15,10 +17,15 @@ export interface Objects<T> {
 export interface Env {
   GATEWAY: Objects<GatewayRpc>;
   QUEUE: Objects<QueueRpc>;
+  TOPIC: Objects<TopicRpc>;
   DIRECTORY: Objects<DirectoryRpc>;
   /** The page and the client for browsers. */
   ASSETS?: { fetch(request: Request): Promise<Response> };
   GATEWAYS?: string;
+  /** How many objects share the topics; 0 (the default): every topic has its own. */
+  TOPIC_BUCKETS?: string;
+  /** Filters, separated by commas, whose topics have an object of their own anyway. */
+  TOPIC_OWN?: string;
   /** HS256 secret of the tokens. */
   DUNLIN_AUTH_SECRET?: string;
   /** Where the tokens' public keys are. */
@@ -26,11 +33,20 @@ export interface Env {
   /** "loopback" when only this machine's programs can connect; never set in a deployment. */
   DUNLIN_OPEN?: string;
   DUNLIN_MAX_MESSAGE_BYTES?: string;
+  /** The longest keep alive that MQTT clients may ask for, seconds; none unless set. */
+  DUNLIN_MAX_KEEP_ALIVE_SECONDS?: string;
+  /** "true": MQTT clients that overrun the announced Receive Maximum are not disconnected. */
+  DUNLIN_MQTT_LENIENT?: string;
 }
 
 /** The object that owns a queue. */
 export function queueObject(env: Env, namespace: string, queue: string): QueueRpc {
   return env.QUEUE.getByName(queueObjectName(namespace, queue));
+}
+
+/** The object that owns a topic. */
+export function topicObject(env: Env, namespace: string, topic: string): TopicRpc {
+  return env.TOPIC.getByName(topicObjectName(env, namespace, topic));
 }
 
 /** The object that knows what exists in a namespace. */

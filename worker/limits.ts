@@ -58,3 +58,38 @@ export const HELLO_TIMEOUT_MS = 10_000;
 export const MAX_RECEIVE_WAIT_MS = 30_000;
 export const DEFAULT_PAGE = 100;
 export const MAX_PAGE = 1_000;
+/** Wildcard filters of gateways and bindings of queues that one namespace holds at most. */
+export const MAX_FILTERS = 100_000;
+
+/** Messages sent to one session and unfinished at most, whatever its client would take. */
+export const MAX_IN_FLIGHT = 1_024;
+/** Messages that wait for one session at most; beyond it the oldest that waits is dropped and counted. */
+export const MAX_SESSION_BACKLOG = 100_000;
+/** Bytes that one session is owed before the oldest that waits is dropped. */
+export const MAX_SESSION_BACKLOG_BYTES = 100_000_000;
+/** Bytes of records in one gateway's backlog; beyond it transfers are refused and topics keep their outboxes. */
+export const MAX_BACKLOG_BYTES = 1_000_000_000;
+/** Records in one gateway's backlog at most, with the same outcome. */
+export const MAX_BACKLOG_RECORDS = 1_000_000;
+/** Stretches of the backlog that sessions wait for, all together (32 bytes of memory each), with the same outcome. */
+export const MAX_BACKLOG_RUNS = 1_500_000;
+/** Records in one row of a backlog at most. */
+export const MAX_BACKLOG_ROW_RECORDS = 10_000;
+/** Topic objects whose transfers a gateway remembers, before the one heard longest ago is forgotten. */
+export const MAX_BACKLOG_SOURCES = 100_000;
+/** Topics that one topic object keeps in memory; those idle longest are forgotten, and begin a new epoch when they return. */
+export const MAX_TOPICS = 100_000;
+/** Retained messages of one topic object at most. */
+export const MAX_RETAINED = 100_000;
+/** Topics with settings of their own that one topic object holds at most. */
+export const MAX_DECLARED_TOPICS = 100_000;
+/** Pairs of topic and target that one topic object remembers at most. */
+export const MAX_INTERESTS = 200_000;
+/** Groups that a compacted topic keeps only the last message of; messages of further groups are all kept. */
+export const MAX_COMPACTED_GROUPS = 100_000;
+/** Bytes on their way to one target of a topic object; beyond them, messages of QoS 0 for it are dropped. */
+export const MAX_LANE_BYTES = 16_000_000;
+/** Bytes in a topic object's outbox that some target has not confirmed; beyond them, what would have to be stored is refused. */
+export const MAX_OUTBOX_BYTES = 64_000_000;
+/** Bytes of events that wait for a slow reader of `/v1/events` before its stream is ended. */
+export const MAX_EVENT_BACKLOG_BYTES = 16_777_216;

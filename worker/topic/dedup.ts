@@ -1,0 +1,68 @@
+// The dedup window of a topic object: which publisher-chosen message ids came lately, per topic, and what was answered.
+import { MAX_DEDUP_IDS } from "../limits.ts";
+
+/** What the first message under an id got. */
+export interface Remembered {
+  epoch: number;
+  seq: number;
+  /** When it came, ms since the epoch. */
+  time: number;
+}
+
+interface Entry extends Remembered {
+  key: string;
+}
+
+/**
+ * Ids in the order they came, of all topics together; the oldest leave when they are too old or too many.
+ *
+ * @example dedup.find("news", "n-7", now, 300_000) ?? dedup.add("news", "n-7", { epoch, seq, time: now })
+ */
+export class TopicDedup {
+  readonly #ids = new Map<string, Entry>();
+  /** In the order they came, from `#first` on. */
+  #order: Entry[] = [];
+  #first = 0;
+
+  /** What was answered to an id within the window. */
+  find(topic: string, messageId: string, now: number, windowMs: number): Remembered | undefined {
+    const found = this.#ids.get(keyOf(topic, messageId));
+    return found !== undefined && found.time > now - windowMs ? found : undefined;
+  }
+
+  add(topic: string, messageId: string, { epoch, seq, time }: Remembered): void {
+    const entry = { key: keyOf(topic, messageId), epoch, seq, time };
+    this.#ids.set(entry.key, entry);
+    this.#order.push(entry);
+    if (this.#order.length - this.#first > MAX_DEDUP_IDS) this.#forgetFirst();
+  }
+
+  /** Forgets ids older than the longest window of any topic. */
+  trim(notAfter: number): void {
+    for (let first = this.#order[this.#first]; first !== undefined; first = this.#order[this.#first]) {
+      if (first.time > notAfter) return;
+      this.#forgetFirst();
+    }
+  }
+
+  /** Forgets all ids of a topic. */
+  forget(topic: string): void {
+    const prefix = keyOf(topic, "");
+    for (const key of this.#ids.keys()) if (key.startsWith(prefix)) this.#ids.delete(key);
+  }
+
+  #forgetFirst(): void {
+    const first = this.#order[this.#first++]!;
+    // The same id may have come again after its time.
+    if (this.#ids.get(first.key) === first) this.#ids.delete(first.key);
+    if (this.#first * 2 > this.#order.length) {
+      this.#order = this.#order.slice(this.#first);
+      this.#first = 0;
+    }
+  }
+}
+
+/** Names hold no NUL. */
+function keyOf(topic: string, messageId: string): string {
+  return `${topic}\0${messageId}`;
+}

@@ -1,0 +1,300 @@
+// The machine of a topic object: publishes, subscriptions and the time go in; results, and parcels for gateways and queues, come out.
+// Plain and synchronous; its shell is topic-object.ts.
+import type { RegisteredFilter } from "../directory/rpc.ts";
+import { type Refusal, refuse } from "../errors.ts";
+import type { Published } from "../link/results.ts";
+import { RecordView } from "../message/record.ts";
+import { TopicDedup } from "./dedup.ts";
+import { Fan, type Parcel } from "./fan.ts";
+import { Interests, isQueue } from "./interest.ts";
+import { Outbox } from "./outbox.ts";
+import { nothing, type ReadAnswer, read, start } from "./read.ts";
+import { Retained } from "./retained.ts";
+import type { From, ReadRequest, TopicDescription, TopicHistory, TopicSubscribe } from "./rpc.ts";
+import type { TopicSettingsPatch } from "./settings.ts";
+import { type TopicState, TopicStates } from "./state.ts";
+import type { TopicStore } from "./store.ts";
+
+/** Bytes of history in one answer. */
+const MAX_HISTORY_BYTES = 4_000_000;
+
+/**
+ * The topics of one object. What must last is its store's: opened at any moment, it goes on as if it had never stopped.
+ *
+ * A turn is any number of calls, then `flush`. Publishing does not touch the store before `flush`, so that a turn without anything
+ * to store (`dirty` is false) needs no transaction; every other call needs one.
+ *
+ * @example const topics = new Topics(store, now); topics.publish(records, now); const parcels = topics.flush(now);
+ */
+export class Topics {
+  readonly interests: Interests;
+  readonly outbox: Outbox;
+  readonly #store: TopicStore;
+  readonly #states: TopicStates;
+  readonly #retained: Retained;
+  readonly #dedup = new TopicDedup();
+  #fan = new Fan();
+
+  constructor(store: TopicStore, now: number) {
+    this.#store = store;
+    this.#states = new TopicStates(store);
+    this.#retained = new Retained(store);
+    this.interests = new Interests(store);
+    this.outbox = new Outbox(store, now);
+    this.#loadDedup(now);
+  }
+
+  /** Whether `flush` has something to write. */
+  get dirty(): boolean {
+    return this.#states.dirty || this.#retained.dirty || this.interests.dirty || this.#fan.dirty;
+  }
+
+  /** Which topics of a packet the Directory has not been told of. */
+  strangers(records: Uint8Array, found: Set<string>): void {
+    let last = "";
+    for (const view = new RecordView(records); view.valid; view.next()) {
+      const { topic } = view;
+      if (topic !== last && this.#states.known(topic)?.entered !== true) found.add(topic);
+      last = topic;
+    }
+  }
+
+  /** The Directory knows these topics, and has told which filters concern this object. */
+  entered(topics: Iterable<string>, filters: RegisteredFilter[] | undefined, now: number): void {
+    for (const topic of topics) this.#states.get(topic, now).entered = true;
+    this.interests.enter(filters);
+  }
+
+  /**
+   * Publishes the records of a packet; one outcome for each, in their order. Writes seq, epoch and time into the records.
+   *
+   * @param refused topics that may not come into being
+   */
+  publish(records: Uint8Array, now: number, refused?: Map<string, Refusal>): (Published | Refusal)[] {
+    const outcomes: (Published | Refusal)[] = [];
+    let state: TopicState | undefined;
+    for (const view = new RecordView(records); view.valid; view.next()) {
+      const { topic } = view;
+      const refusal = refused?.get(topic);
+      if (refusal !== undefined) {
+        outcomes.push(refusal);
+        continue;
+      }
+      if (state?.name !== topic) state = this.#states.get(topic, now);
+      outcomes.push(this.#publishOne(state, view, now));
+    }
+    return outcomes;
+  }
+
+  /** Ends a turn: stores what must be, and hands out what is to be sent. */
+  flush(now: number): Parcel[] {
+    const fan = this.#fan;
+    this.#fan = new Fan();
+    this.#dedup.trim(now - this.#states.longestWindowMs);
+    this.#flushBooks(now);
+    const parcels = fan.finish(this.outbox, now);
+    if (parcels.some(({ id }) => id > 0)) this.sweep(now, false);
+    for (const name of this.#states.shrink(now)) this.interests.forget(name);
+    return parcels;
+  }
+
+  /**
+   * Registers an interest and reads for it.
+   *
+   * @param since the number of the last packet made for the target
+   */
+  subscribe(
+    { target, filter, durable, read: request }: TopicSubscribe,
+    since: number,
+    now: number,
+  ): ReadAnswer | Refusal {
+    const refusal = this.interests.add(filter, target, durable, since);
+    if (refusal !== undefined) return refusal;
+    if (isQueue(target)) return nothing();
+    return this.read(request ?? { filter, from: "new", retained: "none", limitBytes: 0 }, now);
+  }
+
+  read(request: ReadRequest, now: number): ReadAnswer {
+    this.#flushBooks(now);
+    const answer = read(request, this.#states, this.#retained, now);
+    this.#flushBooks(now);
+    return answer;
+  }
+
+  /** The retained message of a topic as a record. */
+  retained(topic: string, now: number): Uint8Array | undefined {
+    return this.#retained.get(topic, now);
+  }
+
+  /** A stretch of a topic's history. */
+  history(topic: string, from: From, limit: number, now: number): TopicHistory | Refusal {
+    const state = this.#find(topic, now);
+    if (state === undefined) return unknown(topic);
+    this.#flushBooks(now);
+    const { seq: first, recovered } = start(state, from, now);
+    const { epoch, seq, history } = state;
+    const records = history?.read(first, MAX_HISTORY_BYTES, limit, now, true).records ?? new Uint8Array(0);
+    return { records, epoch, seq, recovered };
+  }
+
+  configure(
+    topic: string,
+    patch: TopicSettingsPatch,
+    now: number,
+  ): (TopicDescription & { created: boolean }) | Refusal {
+    const created = this.#find(topic, now) === undefined;
+    const refusal = this.#states.configure(topic, patch, now);
+    return refusal ?? { ...this.#describe(this.#states.get(topic, now)), created };
+  }
+
+  describe(topic: string, now: number): TopicDescription | Refusal {
+    const state = this.#find(topic, now);
+    return state === undefined ? unknown(topic) : this.#describe(state);
+  }
+
+  /** Deletes a topic with all it holds. Who is interested in its name stays so. */
+  remove(topic: string, now: number): Refusal | undefined {
+    if (this.#find(topic, now) === undefined) return unknown(topic);
+    const { epoch } = this.#states.get(topic, now);
+    this.#states.remove(topic, now);
+    // What waits in the outbox still holds its ids.
+    this.#store.write("removed", "INSERT OR REPLACE INTO removed VALUES (?, ?)", topic, epoch);
+    this.#retained.remove(topic);
+    this.#dedup.forget(topic);
+    return undefined;
+  }
+
+  counts(): { retained: number; topics: number } {
+    return { retained: this.#retained.count, topics: this.#states.size };
+  }
+
+  /** Drops outbox tables that nothing needs. `idle`: nothing is going on. */
+  sweep(now: number, idle: boolean): void {
+    this.outbox.sweep(now - this.#states.longestWindowMs, idle);
+    if (!idle) return;
+    this.#states.trim(now);
+    this.#store.remove(
+      "removed",
+      "DELETE FROM removed WHERE epoch < ?",
+      now - this.#states.longestWindowMs - 7 * 86_400_000,
+    );
+  }
+
+  #publishOne(state: TopicState, view: RecordView, now: number): Published | Refusal {
+    const { name: topic, settings } = state;
+    const messageId = view.publisherId && settings.dedupWindowMs > 0 ? view.messageId : undefined;
+    if (messageId !== undefined) {
+      const first = this.#dedup.find(topic, messageId, now, settings.dedupWindowMs);
+      if (first !== undefined) return { seq: first.seq, epoch: first.epoch, duplicate: true };
+    }
+    const targets = this.interests.targets(topic);
+    const refusal = this.#check(view, topic, targets, now);
+    if (refusal !== undefined) return refusal;
+    const seq = ++state.seq;
+    state.time = now;
+    view.setSeq(seq);
+    view.setEpoch(state.epoch);
+    view.setTime(now);
+    if (messageId !== undefined) {
+      this.#dedup.add(topic, messageId, { epoch: state.epoch, seq, time: now });
+    }
+    if (view.retain) {
+      if (view.bodyLength > 0) this.#retained.set(topic, view);
+      else this.#retained.remove(topic);
+    }
+    if (state.history !== undefined) {
+      state.history.append(view, now);
+      this.#states.written(state);
+    }
+    if (targets.length > 0) this.#fan.add(view, targets);
+    return { seq, epoch: state.epoch, duplicate: false };
+  }
+
+  #check(
+    view: RecordView,
+    topic: string,
+    targets: readonly { queue: boolean; durable: boolean }[],
+    now: number,
+  ): Refusal | undefined {
+    if (view.dueAt > now) return refuse("not-supported", "a topic does not delay messages; a queue does");
+    if (view.retain && view.bodyLength > 0) {
+      const refusal = this.#retained.check(topic);
+      if (refusal !== undefined) return refusal;
+    }
+    if (!this.outbox.full) return undefined;
+    const kept = targets.some(({ queue, durable }) => queue || (durable && view.qos > 0));
+    if (!kept) return undefined;
+    return refuse(
+      "too-many",
+      "subscribers that must get this message are too far behind; repeat later",
+      1_000,
+    );
+  }
+
+  #flushBooks(now: number): void {
+    this.#states.flush(now);
+    this.#retained.flush();
+    this.interests.flush();
+  }
+
+  /** A topic that exists: in memory with messages, declared, or retained. */
+  #find(topic: string, now: number): TopicState | undefined {
+    const known = this.#states.known(topic);
+    const exists =
+      (known !== undefined && (known.seq > 0 || known.entered)) ||
+      this.#states.isDeclared(topic) ||
+      this.#retained.has(topic);
+    return exists ? this.#states.get(topic, now) : undefined;
+  }
+
+  #describe(state: TopicState): TopicDescription {
+    const { name, epoch, settings, seq, history } = state;
+    return {
+      name,
+      epoch,
+      settings,
+      stats: {
+        seq,
+        published: seq,
+        retained: this.#retained.has(name),
+        stored: history?.stored ?? 0,
+        storedBytes: history?.bytes ?? 0,
+        interested: this.interests.targets(name).length,
+        rowsWritten: this.#store.rowsWritten,
+      },
+    };
+  }
+
+  /** Reads back the ids of the dedup window from wherever their messages were stored. */
+  #loadDedup(now: number): void {
+    const notBefore = now - this.#states.longestWindowMs;
+    const removed = new Map(
+      this.#store
+        .read("removed", "SELECT name, epoch FROM removed")
+        .map((row) => [row.name, row.epoch as number]),
+    );
+    const found = new Map<
+      string,
+      { topic: string; messageId: string; epoch: number; seq: number; time: number }
+    >();
+    const take = (records: Uint8Array) => {
+      for (const view = new RecordView(records); view.valid; view.next()) {
+        const { time, seq, epoch, topic, messageId } = view;
+        if (!view.publisherId || time <= notBefore || epoch <= (removed.get(topic) ?? 0)) continue;
+        const key = `${topic}\0${messageId}\0${epoch}\0${seq}`;
+        found.set(key, { topic, messageId, epoch, seq, time });
+      }
+    };
+    for (const records of this.outbox.remembered(notBefore)) take(records);
+    for (const records of this.#retained.remembered(notBefore)) take(records);
+    for (const state of this.#states.withHistory(now)) {
+      for (const records of state.history!.remembered(notBefore)) take(records);
+    }
+    const ids = [...found.values()].sort((a, b) => a.time - b.time || a.seq - b.seq);
+    for (const { topic, messageId, ...id } of ids) this.#dedup.add(topic, messageId, id);
+  }
+}
+
+function unknown(topic: string): Refusal {
+  return refuse("not-found", `there is no topic ${JSON.stringify(topic)}`);
+}
