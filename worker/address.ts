@@ -23,7 +23,26 @@ export function parseAddress(text: string): Address | Refusal {
     return refuse("bad-address", `address must be queue:NAME or topic:NAME, got ${shown(text)}`);
   }
   const name = text.slice(colon + 1);
-  return checkName(name) ?? { kind, name };
+  return (kind === "queue" ? checkQueueName(name) : checkName(name)) ?? { kind, name };
+}
+
+/** Prefixes of the queues behind shared and durable subscriptions; a group's name and a topic filter follow. */
+const GROUP_QUEUES = /^\$(share|durable)\/[^/+#]+\/./;
+
+/** As `checkName`; the queue of a shared or durable subscription holds the filter in its name. */
+export function checkQueueName(name: string): Refusal | undefined {
+  return checkName(GROUP_QUEUES.test(name) ? name.replaceAll(/[+#]/g, "_") : name);
+}
+
+/** The queue that keeps what a filter matches for a group of subscribers. */
+export function groupQueue(kind: "share" | "durable", group: string, filter: string): string {
+  return `$${kind}/${group}/${filter}`;
+}
+
+/** Group and filter of such a queue, undefined for any other. */
+export function groupOf(queue: string): { kind: string; group: string; filter: string } | undefined {
+  const [, kind, group, filter] = /^\$(share|durable)\/([^/]+)\/(.+)$/s.exec(queue) ?? [];
+  return kind === undefined ? undefined : { kind, group: group!, filter: filter! };
 }
 
 /** Refuses a name that is empty, over 512 bytes of UTF-8, holds NUL or a lone surrogate, or a wildcard. */

@@ -11,7 +11,7 @@ import { isRefusal, refuse } from "./errors.ts";
 import { json, problem } from "./http/answer.ts";
 import type { Call, Handler } from "./http/call.ts";
 import { ROUTES } from "./http/routes.ts";
-import { openSocket } from "./http/socket.ts";
+import { JSON_PROTOCOL, MQTT_PROTOCOLS, openSocket } from "./http/socket.ts";
 
 type App = { Bindings: Env; Variables: { call: Call } };
 
@@ -54,7 +54,9 @@ for (const [path, handlers] of Object.entries(ROUTES)) {
   allowOnly(path, Object.keys(handlers));
 }
 
-router.get("/ws", (c) => openSocket(c.req.raw, c.env));
+router.get("/ws", (c) => openSocket(c.req.raw, c.env, [JSON_PROTOCOL]));
+router.get("/mqtt", (c) => openSocket(c.req.raw, c.env, MQTT_PROTOCOLS));
+allowOnly("/mqtt", ["GET"]);
 allowOnly("/ws", ["GET"]);
 router.get("/healthz", () => json({ status: "ok" }));
 allowOnly("/healthz", ["GET"]);

@@ -1,35 +1,65 @@
 // One client's socket, and what is about to be written to it. How frames look is the protocol's business.
 import type { Principal } from "../auth/principal.ts";
 import type { DeliveryView } from "../link/deliveries.ts";
-import type { Session, Subscription } from "./session.ts";
+import type { TopicRun } from "./fanout.ts";
+import type { QueueSubscription, Session, Subscription, TopicSubscription } from "./session.ts";
+
+/** A piece of a frame: text, or whole packets. */
+export type Chunk = string | Uint8Array;
 
 /** The adapter of one protocol: reads what a socket says, writes what the broker has for it. */
 export interface Protocol {
-  /** The WebSocket subprotocol. */
-  readonly name: string;
+  /** The WebSocket subprotocols that it answers to; sessions are kept under the first. */
+  readonly names: readonly [string, ...string[]];
+  /** When `run` wants to be called, ms since the epoch; Infinity when never. */
+  readonly nextDeadline: number;
+  /** Does what time has brought about. */
+  run(now: number): void;
   /** A frame arrived. */
   receive(connection: Connection, data: string | ArrayBuffer): void;
-  /** A message for one of the connection's subscriptions. */
-  deliver(connection: Connection, subscription: Subscription, delivery: DeliveryView): void;
+  /** A message of a queue for one of the connection's subscriptions. */
+  deliver(connection: Connection, subscription: QueueSubscription, delivery: DeliveryView): void;
+  /** Live messages of one topic, for all of this protocol's sessions that want them, connected or not. */
+  fanout(run: TopicRun): void;
+  /**
+   * Messages from before the subscription, for it alone; the first `retained` records are retained messages. More is handed over when
+   * they are on their way.
+   */
+  replay(subscription: TopicSubscription, records: Uint8Array, retained: number): Promise<void> | void;
+  /** Messages are missing from what a subscription gets. */
+  lag(subscription: TopicSubscription, skipped: number): void;
   /** A subscription ended by no wish of the client. */
   gone(connection: Connection, subscription: Subscription, reason: string): void;
   /** The connection's token ends soon. */
   expiring(connection: Connection, expiresAt: number): void;
   /** The connection's token has ended: it is told, and closed. */
   expired(connection: Connection): void;
+  /** Another connection of the same client has come: this one is told, and closed. */
+  takenOver(connection: Connection): void;
+  /** No session came about in time. */
+  unannounced(connection: Connection): void;
+  /** A socket is gone; its session, if it had one, has not heard of it yet. */
+  closed(connection: Connection): void;
+  /** A session ended. */
+  ended(session: Session): void;
+  /** What of a connection must outlive the object's memory (plain data for the socket's attachment), and its way back. */
+  save(connection: Connection): unknown;
+  restore(connection: Connection, saved: unknown): void;
+  /** The gateway's object has woken, and its sessions are as they were. */
+  woken(): void;
   /** One frame of everything that was written since the last one. */
-  join(frames: string[]): string;
+  join(chunks: Chunk[]): Chunk;
 }
 
 /** The part of a WebSocket that a connection uses. */
 export interface Socket {
   readonly readyState: number;
-  send(data: string): void;
+  send(data: Chunk): void;
   close(code: number, reason: string): void;
 }
 
 const OPEN = 1;
-/** A frame of several objects grows to this size, characters; a client may limit what it reads. */
+/** A frame of several pieces grows to this size, characters or bytes; a client may limit what it reads. */
 const MAX_JOINED = 2_000_000;
 
 /** A socket with the session it belongs to, once it has said hello. */
@@ -41,16 +71,18 @@ export class Connection {
   /** Who opened the socket, when the handshake told. */
   readonly principal: Principal | undefined;
   session: Session | undefined;
-  /** Requests that arrived while the connection was being authenticated, in order. */
+  /** What arrived while the connection was being authenticated, in order. */
   readonly held: (() => void)[] = [];
   authenticating = false;
   /** Ends the connection when no hello comes. */
   helloTimer: ReturnType<typeof setTimeout> | null = null;
   /** Requests that were not answered yet. */
   waiting = 0;
+  /** What must outlive the object's memory has changed since it was last written down. */
+  changed = false;
   readonly #socket: Socket;
   readonly #dirty: Set<Connection>;
-  #frames: string[] = [];
+  #chunks: Chunk[] = [];
   #size = 0;
 
   constructor(
@@ -71,20 +103,28 @@ export class Connection {
   }
 
   /** Adds to what the next flush sends. */
-  write(frame: string): void {
-    if (this.#size + frame.length > MAX_JOINED) this.flush();
-    this.#frames.push(frame);
-    this.#size += frame.length;
+  write(chunk: Chunk): void {
+    if (this.#size + chunk.length > MAX_JOINED) this.flush();
+    this.#chunks.push(chunk);
+    this.#size += chunk.length;
     this.#dirty.add(this);
   }
 
-  /** Sends what was written, as one frame. */
-  flush(): void {
-    if (this.#frames.length === 0) return;
-    const frames = this.#frames;
-    this.#frames = [];
+  /** Has its state written down with the next flush. */
+  change(): void {
+    this.changed = true;
+    this.#dirty.add(this);
+  }
+
+  /** Sends what was written, as one frame; returns its size, characters or bytes. */
+  flush(): number {
+    const chunks = this.#chunks;
+    const size = this.#size;
+    if (chunks.length === 0) return 0;
+    this.#chunks = [];
     this.#size = 0;
-    if (this.open) this.#socket.send(this.protocol.join(frames));
+    if (this.open) this.#socket.send(chunks.length === 1 ? chunks[0]! : this.protocol.join(chunks));
+    return size;
   }
 
   /** Sends what was written and closes. A socket that is closing already is left alone. */

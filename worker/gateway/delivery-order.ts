@@ -1,21 +1,26 @@
-// Puts the packets of one queue in order: some come as calls of the queue, some ride on the answers to this gateway's own calls, and
+// Puts the packets of one queue or Topic object in order: some come as its calls, some ride on the answers to this gateway's own calls, and
 // the two ways may overtake each other.
-import type { DeliveryView } from "../link/deliveries.ts";
 
 /** How long a packet waits for the ones before it; they are lost then, with the answer they rode on. */
 const PATIENCE_MS = 2_000;
 
-type Hand = (packet: DeliveryView) => void;
+/** A packet's place: the life of the object that sent it, and its number there. */
+interface Numbered {
+  readonly stream: number;
+  readonly number: number;
+}
 
 /**
- * The order of one queue's packets.
+ * The order of one object's packets.
  *
  * @example order.take(deliveries, hand) // hand(deliveries) now, or after the packets before it
  */
-export class DeliveryOrder {
+export class DeliveryOrder<P extends Numbered> {
   #stream = 0;
   #next = 0;
-  readonly #held = new Map<number, { packet: DeliveryView; hand: Hand }>();
+  readonly #held = new Map<number, { packet: P; hand: (packet: P) => void }>();
+  /** What waits for packets to be handed on, by the number of the last of them. */
+  #followers: { number: number; hand: () => void }[] = [];
   readonly #afterWait: () => void;
 
   /** @param afterWait runs after packets went whose wait for others was in vain */
@@ -24,7 +29,7 @@ export class DeliveryOrder {
   }
 
   /** Hands a packet on in its turn. Whatever comes late goes at once. */
-  take(packet: DeliveryView, hand: Hand): void {
+  take(packet: P, hand: (packet: P) => void): void {
     if (packet.stream > this.#stream) this.#begin(packet);
     if (packet.stream < this.#stream || packet.number < this.#next) return hand(packet);
     if (packet.number === this.#next) {
@@ -37,7 +42,25 @@ export class DeliveryOrder {
     setTimeout(() => this.#giveUp(packet), PATIENCE_MS);
   }
 
-  #begin({ stream, number }: DeliveryView): void {
+  /** Runs something once the packets up to a number have been handed on, or are not coming. */
+  after({ stream, number }: Numbered, hand: () => void): void {
+    if (stream > this.#stream) {
+      const fresh = this.#stream === 0;
+      this.#begin({ stream, number });
+      if (fresh) this.#next = number + 1;
+    }
+    if (stream < this.#stream || number < this.#next) return hand();
+    const follower = { number, hand };
+    this.#followers.push(follower);
+    setTimeout(() => {
+      if (!this.#followers.includes(follower)) return;
+      this.#followers = this.#followers.filter((other) => other !== follower);
+      hand();
+      this.#afterWait();
+    }, PATIENCE_MS);
+  }
+
+  #begin({ stream, number }: Numbered): void {
     this.#flush(Number.POSITIVE_INFINITY);
     // A gateway that woke in between begins with whatever it hears first.
     const fresh = this.#stream === 0;
@@ -50,9 +73,17 @@ export class DeliveryOrder {
       this.#held.delete(this.#next++);
       held.hand(held.packet);
     }
+    this.#follow();
   }
 
-  #giveUp({ stream, number }: DeliveryView): void {
+  #follow(): void {
+    if (this.#followers.length === 0) return;
+    const ready = this.#followers.filter(({ number }) => number < this.#next);
+    this.#followers = this.#followers.filter(({ number }) => number >= this.#next);
+    for (const { hand } of ready) hand();
+  }
+
+  #giveUp({ stream, number }: P): void {
     if (stream !== this.#stream || !this.#held.has(number)) return;
     this.#flush(number);
     this.#goOn();

@@ -1,67 +1,110 @@
-// The shell of a gateway: hibernating sockets, attachments, the alarm, calls from queues. What frames mean is the protocol's
-// business (protocol/), what sessions do is sessions.ts's.
+// The shell of a gateway: hibernating sockets, attachments, the alarm, calls from queues and Topic objects. What frames mean is the
+// protocols' business (protocol/), what sessions do is sessions.ts's.
 import { DurableObject } from "cloudflare:workers";
+import { splitObjectName } from "../address.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { Env } from "../env.ts";
+import { isRefusal, type Refusal } from "../errors.ts";
 import { HELLO_TIMEOUT_MS } from "../limits.ts";
 import { DeliveryView } from "../link/deliveries.ts";
+import { TopicPacketView } from "../link/topic-packet.ts";
 import { DurableSql } from "../log/sql.ts";
+import { RecordView } from "../message/record.ts";
 import { JsonProtocol } from "../protocol/json/protocol.ts";
+import { MqttProtocol } from "../protocol/mqtt/protocol.ts";
+import { type Attached, AttachmentStore } from "./attachment.ts";
+import { Backlog } from "./backlog/backlog.ts";
+import { addressLink, type Broker, OUTBOX } from "./broker.ts";
 import { Connection, type Protocol } from "./connection.ts";
 import { DeliveryOrder } from "./delivery-order.ts";
+import { Fanout } from "./fanout.ts";
+import { countRetained, Interest } from "./interest.ts";
 import { Links } from "./links.ts";
+import { Queues } from "./queues.ts";
 import type { GatewayRpc } from "./rpc.ts";
-import type { Session } from "./session.ts";
+import type { Session, Will } from "./session.ts";
 import { SessionStore } from "./session-store.ts";
 import { Sessions } from "./sessions.ts";
+import { Sys } from "./sys.ts";
 import { TokenClock } from "./token-clock.ts";
-
-/* PERSISTED with a socket (at most 16 KiB): what a connection is, so that it goes on when the object wakes. */
-interface Attachment {
-  version: 1;
-  id: string;
-  protocol: string;
-  urlNamespace: string;
-  principal: Principal | null;
-  session: Pick<Session, "id" | "namespace" | "client" | "principal" | "expirySeconds"> | null;
-}
+import { Topics } from "./topics.ts";
 
 const HEARTBEAT = { request: "ping", response: "pong" };
 const SHARD = "gateway";
-/** Queues whose packets are kept in order at once; one that is forgotten begins anew with its next packet. */
+/** Objects whose packets are kept in order at once; one that is forgotten begins anew with its next packet. */
 const MAX_ORDERS = 1_000;
+/** Facts of the backlog that may wait are written after this, ms. */
+const LAZY_MS = 1_000;
 
 /** A shard of the sessions. */
 export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   readonly #connections = new Map<WebSocket, Connection>();
   readonly #sockets = new Map<Connection, WebSocket>();
   readonly #dirty = new Set<Connection>();
+  readonly #attachments: AttachmentStore;
   readonly #links: Links;
+  readonly #fanout = new Fanout((namespace, messages) => {
+    this.#sys.traffic(namespace).messagesSent += messages;
+  });
+  readonly #sys: Sys;
+  readonly #queues: Queues;
   readonly #sessions: Sessions;
+  readonly #backlog: Backlog;
   readonly #tokens = new TokenClock();
-  readonly #protocols: Map<string, Protocol>;
-  /** By the name of the queue's object. */
-  readonly #orders = new Map<string, DeliveryOrder>();
+  readonly #protocols: Protocol[];
+  /** By the name of the object, queues and Topic objects apart. */
+  readonly #queueOrders = new Map<string, DeliveryOrder<DeliveryView>>();
+  readonly #topicOrders = new Map<string, DeliveryOrder<TopicPacketView>>();
   #alarmAt = Number.POSITIVE_INFINITY;
+  #lazyTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     const gateway = ctx.id.name ?? SHARD;
+    const sql = new DurableSql(ctx.storage.sql);
+    const store = new SessionStore(sql);
+    this.#attachments = new AttachmentStore(sql);
+    this.#backlog = Backlog.open(sql, Date.now());
     this.#links = new Links(env, {
       gateway,
-      deliver: (queueObject, packet) => this.#inOrder(queueObject, packet),
-      lost: (queueObject) => this.#sessions.reattach(queueObject),
+      deliver: (queueObject, packet) => this.#queueInOrder(queueObject, packet),
+      lost: (queueObject) => this.#queues.reattach(queueObject),
+      topicDeliver: (topicObject, packet) => this.#topicInOrder(topicObject, packet, () => undefined),
       afterAnswer: () => this.#flush(),
     });
-    this.#sessions = new Sessions(gateway, new SessionStore(new DurableSql(ctx.storage.sql)), this.#links);
-    const broker = {
-      env,
-      links: this.#links,
-      sessions: this.#sessions,
+    this.#queues = new Queues(gateway, store, this.#links);
+    this.#sys = new Sys(
+      {
+        ...{ gateway, fanout: this.#fanout, afterAnswer: () => this.#flush() },
+        sessionsOf: (namespace) => this.#sessions.of(namespace),
+        countRetained: (namespace) => countRetained(env, namespace),
+      },
+      Date.now(),
+    );
+    const topics = new Topics({
+      ...{ env, store, fanout: this.#fanout, sys: this.#sys },
+      interest: new Interest(env, gateway),
+      inOrder: (name, packet, hand) => {
+        const order = orderOf(this.#topicOrders, name, () => this.#flush());
+        const view = new TopicPacketView(packet);
+        order.after(view, () => hand(packet.subarray(view.message.at)));
+      },
+      afterAnswer: () => this.#flush(),
+    });
+    this.#sessions = new Sessions({
+      ...{ store, topics, queues: this.#queues },
+      protocol: (name) => this.#protocol(name) ?? this.#protocols[0]!,
+      presence: (session, event) => this.#sys.presence(session, event, Date.now()),
+      publishWill: (session, will) => this.#publishWill(session, will),
+    });
+    const broker: Broker = {
+      ...{ env, gateway, topics },
+      traffic: (namespace) => this.#sys.traffic(namespace),
+      ...{ links: this.#links, sessions: this.#sessions, queues: this.#queues, backlog: this.#backlog },
       flush: () => this.#flush(),
-      remember: (connection: Connection) => this.#remember(connection),
+      welcomed: (connection) => this.#welcomed(connection),
     };
-    this.#protocols = new Map([new JsonProtocol(broker)].map((protocol) => [protocol.name, protocol]));
+    this.#protocols = [new JsonProtocol(broker), new MqttProtocol(broker)];
     // Answered by the runtime: a heartbeat wakes nothing and costs no time.
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(HEARTBEAT.request, HEARTBEAT.response));
     this.#restore();
@@ -70,10 +113,11 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   /** The handshake of a socket. Only the router calls this, and it alone can set these headers. */
   override async fetch(request: Request): Promise<Response> {
     const offered = request.headers.get("sec-websocket-protocol")?.split(",") ?? [];
-    const protocol = offered
-      .map((name) => this.#protocols.get(name.trim()))
-      .find((known) => known !== undefined);
-    if (protocol === undefined) return new Response("no known subprotocol", { status: 400 });
+    const name = offered.map((offer) => offer.trim()).find((offer) => this.#protocol(offer) !== undefined);
+    const protocol = this.#protocol(name);
+    if (name === undefined || protocol === undefined) {
+      return new Response("no known subprotocol", { status: 400 });
+    }
     const principal = request.headers.get("dunlin-principal");
     const { 0: client, 1: server } = new WebSocketPair();
     this.ctx.acceptWebSocket(server);
@@ -85,17 +129,24 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     });
     this.#remember(connection);
     // A pending timer keeps the object from hibernating: it ends with the hello.
-    connection.helloTimer = setTimeout(() => connection.close(4408, "no hello in time"), HELLO_TIMEOUT_MS);
+    connection.helloTimer = setTimeout(() => {
+      protocol.unannounced(connection);
+      this.#flush();
+    }, HELLO_TIMEOUT_MS);
     return new Response(null, {
       status: 101,
       webSocket: client,
-      headers: { "sec-websocket-protocol": protocol.name },
+      headers: { "sec-websocket-protocol": name },
     });
   }
 
   override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
     const connection = this.#connections.get(socket);
     if (connection === undefined) return;
+    if (connection.session !== undefined) {
+      const length = typeof data === "string" ? data.length : data.byteLength;
+      this.#sys.traffic(connection.session.namespace).bytesReceived += length;
+    }
     if (data === HEARTBEAT.request) connection.write(HEARTBEAT.response);
     else connection.protocol.receive(connection, data);
     this.#flush();
@@ -115,49 +166,70 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
 
   override async alarm(): Promise<void> {
     this.#alarmAt = Number.POSITIVE_INFINITY;
-    this.#sessions.expire(Date.now());
-    this.#tokens.run(Date.now());
+    const now = Date.now();
+    this.#sessions.expire(now);
+    this.#tokens.run(now);
+    for (const protocol of this.#protocols) protocol.run(now);
+    this.#sys.run(now);
+    this.#backlog.expire(now);
     this.#flush();
   }
 
   async deliver(queueObject: string, packet: Uint8Array): Promise<void> {
-    this.#inOrder(queueObject, packet);
+    this.#queueInOrder(queueObject, packet);
     this.#flush();
   }
 
   async probe(queueObject: string, refs: number[], reattach: boolean): Promise<number[]> {
     if (reattach) {
-      this.#sessions.reattach(queueObject);
+      this.#queues.reattach(queueObject);
       this.#flush();
     }
-    return refs.filter((ref) => this.#sessions.find(ref) === undefined);
+    return refs.filter((ref) => this.#queues.find(ref) === undefined);
   }
 
   async queueDeleted(_queueObject: string, refs: number[]): Promise<void> {
     for (const ref of refs) {
-      const subscription = this.#sessions.find(ref);
+      const subscription = this.#queues.find(ref);
       if (subscription === undefined) continue;
-      this.#sessions.forget(subscription);
+      this.#queues.forget(subscription);
       const { connection } = subscription.session;
       connection?.protocol.gone(connection, subscription, "the queue was deleted");
     }
     this.#flush();
   }
 
-  #inOrder(queueObject: string, packet: Uint8Array): void {
-    let order = this.#orders.get(queueObject);
-    if (order === undefined) {
-      if (this.#orders.size >= MAX_ORDERS) this.#orders.delete(this.#orders.keys().next().value!);
-      order = new DeliveryOrder(() => this.#flush());
-      this.#orders.set(queueObject, order);
-    }
+  async topicDeliver(topicObject: string, packet: Uint8Array): Promise<{ unwanted: string[] }> {
+    const outcome = await new Promise<string[] | Refusal>((resolve) => {
+      this.#topicInOrder(topicObject, packet, resolve);
+      this.#flush();
+    });
+    if (isRefusal(outcome)) throw new Error(outcome.message);
+    return { unwanted: outcome };
+  }
+
+  #queueInOrder(queueObject: string, packet: Uint8Array): void {
+    const order = orderOf(this.#queueOrders, queueObject, () => this.#flush());
     order.take(new DeliveryView(packet), (deliveries) => this.#hand(queueObject, deliveries));
+  }
+
+  #topicInOrder(topicObject: string, packet: Uint8Array, done: (outcome: string[] | Refusal) => void): void {
+    const order = orderOf(this.#topicOrders, topicObject, () => this.#flush());
+    const { namespace } = splitObjectName(topicObject);
+    order.take(new TopicPacketView(packet), ({ id, message }) => {
+      // What comes a second time was lost on its way back: everything that had to be kept of it was.
+      if (id > 0 && this.#backlog.taken(topicObject, id)) return done([]);
+      const refusal = id > 0 ? this.#backlog.room(countOf(packet, message.at), packet.length) : undefined;
+      if (refusal !== undefined) return done(refusal);
+      if (id > 0) this.#backlog.take(topicObject, id);
+      done(this.#fanout.deliver(namespace, packet.subarray(message.at)));
+    });
   }
 
   #hand(queueObject: string, deliveries: DeliveryView): void {
     const gone = new Set<number>();
     for (; deliveries.valid; deliveries.next()) {
-      const subscription = this.#sessions.find(deliveries.ref);
+      const subscription = this.#queues.find(deliveries.ref);
       if (subscription === undefined) {
         gone.add(deliveries.ref);
         continue;
@@ -167,34 +239,48 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       const { connection } = subscription.session;
       connection?.protocol.deliver(connection, subscription, deliveries);
     }
-    if (gone.size > 0) this.#sessions.disown(queueObject, [...gone]);
+    if (gone.size > 0) this.#queues.disown(queueObject, [...gone]);
+  }
+
+  #publishWill(session: Session, { namespace, address, record, ttlMs }: Will): void {
+    const now = Date.now();
+    const view = new RecordView(record.slice());
+    view.setTime(now);
+    view.setExpiresAt(ttlMs > 0 ? now + ttlMs : 0);
+    const link = addressLink({ env: this.env, links: this.#links }, namespace, address);
+    link.publish(view.decode(), (outcome) => {
+      if ("kind" in outcome) console.error(`the will of ${session.client} was refused: ${outcome.message}`);
+    });
   }
 
   #restore(): void {
     const live: Session[] = [];
     for (const socket of this.ctx.getWebSockets()) {
-      const saved = socket.deserializeAttachment() as Attachment | null;
-      const protocol = this.#protocols.get(saved?.protocol ?? "");
-      if (saved === null || protocol === undefined || socket.readyState !== WebSocket.OPEN) continue;
+      const saved = this.#attachments.read(socket.deserializeAttachment());
+      const protocol = this.#protocol(saved?.protocol);
+      if (saved === undefined || protocol === undefined || socket.readyState !== WebSocket.OPEN) continue;
       const { id, urlNamespace, principal, session } = saved;
-      const connection = this.#connect(socket, {
-        id,
-        protocol,
-        urlNamespace,
-        principal: principal ?? undefined,
-      });
-      if (session === null) continue;
-      connection.session = {
-        ...session,
-        connection,
-        endsAt: Number.POSITIVE_INFINITY,
-        subscriptions: new Map(),
-      };
-      live.push(connection.session);
+      const facts = { id, protocol, urlNamespace, principal: principal ?? undefined };
+      const connection = this.#connect(socket, facts);
+      if (session !== null) {
+        connection.session = {
+          ...{ ...session, protocol, connection, will: undefined },
+          expirySeconds: session.expirySeconds ?? Number.POSITIVE_INFINITY,
+          endsAt: Number.POSITIVE_INFINITY,
+          subscriptions: new Map(),
+        };
+        live.push(connection.session);
+      }
     }
     this.#sessions.restore(live, Date.now());
-    for (const { connection } of live)
-      if (connection !== undefined) this.#tokens.watch(connection, Date.now());
+    for (const [socket, connection] of this.#connections) {
+      const { state } = this.#attachments.read(socket.deserializeAttachment())!;
+      connection.protocol.restore(connection, state);
+      if (connection.session !== undefined) this.#tokens.watch(connection, Date.now());
+    }
+    const known = new Set([OUTBOX, ...this.#sessions.ids()]);
+    for (const session of this.#backlog.sessions()) if (!known.has(session)) this.#backlog.forget(session);
+    for (const protocol of this.#protocols) protocol.woken();
     this.#flush();
   }
 
@@ -214,39 +300,90 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     this.#connections.delete(socket);
     this.#sockets.delete(connection);
     clearTimeout(connection.helloTimer);
+    this.#attachments.forget(connection.id);
+    connection.protocol.closed(connection);
     this.#sessions.lost(connection, Date.now());
+    this.#backlog.flushLazy();
     this.#flush();
+  }
+
+  #welcomed(connection: Connection): void {
+    clearTimeout(connection.helloTimer);
+    this.#tokens.watch(connection, Date.now());
+    connection.change();
   }
 
   /** Writes down with the socket what its connection is now. */
   #remember(connection: Connection): void {
+    connection.changed = false;
     const { id, protocol, urlNamespace, principal = null, session } = connection;
-    const attachment: Attachment = {
-      version: 1,
-      id,
-      protocol: protocol.name,
-      urlNamespace,
+    const attached: Attached = {
+      ...{ version: 1, id, protocol: protocol.names[0], urlNamespace },
       // Once there is a session, its principal is the one that counts: both would not fit.
       principal: session === undefined ? principal : null,
       session: session === undefined ? null : plain(session),
+      state: protocol.save(connection),
     };
-    this.#sockets.get(connection)?.serializeAttachment(attachment);
-    if (session === undefined) return;
-    clearTimeout(connection.helloTimer);
-    this.#tokens.watch(connection, Date.now());
+    this.#sockets.get(connection)?.serializeAttachment(this.#attachments.fit(attached));
   }
 
-  /** Ends an event: commands leave for the queues, frames for the sockets, and the alarm is set for what ends next. */
+  /**
+   * Ends an event: what must be durable is written, commands leave for the queues and topics, frames for the sockets, and the alarm is
+   * set for what ends next. The output gate holds all of it until the rows are on disk.
+   */
   #flush(): void {
+    this.#backlog.commit();
+    if (this.#backlog.lazy) this.#lazyTimer ??= setTimeout(() => this.#flushLazy(), LAZY_MS);
     this.#links.flush();
-    for (const connection of this.#dirty) connection.flush();
+    for (const connection of this.#dirty) {
+      if (connection.changed) this.#remember(connection);
+      const bytes = connection.flush();
+      if (connection.session !== undefined) {
+        this.#sys.traffic(connection.session.namespace).bytesSent += bytes;
+      }
+    }
     this.#dirty.clear();
-    const deadline = Math.min(this.#sessions.nextDeadline, this.#tokens.nextDeadline);
+    const deadlines = this.#protocols.map(({ nextDeadline }) => nextDeadline);
+    const deadline = Math.min(
+      this.#sessions.nextDeadline,
+      this.#tokens.nextDeadline,
+      this.#sys.nextDeadline,
+      ...deadlines,
+    );
     if (deadline < this.#alarmAt) {
       this.#alarmAt = deadline;
       this.ctx.storage.setAlarm(deadline);
     }
   }
+
+  #flushLazy(): void {
+    this.#lazyTimer = undefined;
+    this.#backlog.flushLazy();
+  }
+
+  #protocol(name: string | undefined): Protocol | undefined {
+    return this.#protocols.find(({ names }) => names.includes(name ?? ""));
+  }
+}
+
+function orderOf<P extends { stream: number; number: number }>(
+  orders: Map<string, DeliveryOrder<P>>,
+  objectName: string,
+  afterWait: () => void,
+): DeliveryOrder<P> {
+  let order = orders.get(objectName);
+  if (order === undefined) {
+    if (orders.size >= MAX_ORDERS) orders.delete(orders.keys().next().value!);
+    order = new DeliveryOrder(afterWait);
+    orders.set(objectName, order);
+  }
+  return order;
+}
+
+function countOf(packet: Uint8Array, start: number): number {
+  let count = 0;
+  for (const view = new RecordView(packet, start); view.valid; view.next()) count++;
+  return count;
 }
 
 function plain({
@@ -255,6 +392,7 @@ function plain({
   client,
   principal,
   expirySeconds,
-}: Session): NonNullable<Attachment["session"]> {
-  return { id, namespace, client, principal, expirySeconds };
+}: Session): NonNullable<Attached["session"]> {
+  const seconds = Number.isFinite(expirySeconds) ? expirySeconds : null;
+  return { id, namespace, client, principal, expirySeconds: seconds };
 }

@@ -1,6 +1,6 @@
-// The links of a gateway, one for each queue in use.
+// The links of a gateway, one for each queue and Topic object in use.
 import type { Env } from "../env.ts";
-import { QueueLink } from "./queue-link.ts";
+import { ObjectLink } from "./object-link.ts";
 
 /** Links kept at most before those that are idle are let go. */
 const MAX_IDLE_LINKS = 1_000;
@@ -8,40 +8,51 @@ const MAX_IDLE_LINKS = 1_000;
 /** What the links need of their gateway. */
 export interface LinksOwner {
   gateway: string;
+  /** Deliveries of a queue. */
   deliver: (queueObject: string, packet: Uint8Array) => void;
+  /** An answer of a queue was lost. */
   lost: (queueObject: string) => void;
+  /** Messages of topics. */
+  topicDeliver: (topicObject: string, packet: Uint8Array) => void;
   afterAnswer: () => void;
 }
 
-/** Finds links by the name of the queue's object, and flushes those that were used. */
+/** Finds links by the name of the object, and flushes those that were used. */
 export class Links {
   readonly #env: Env;
   readonly #owner: LinksOwner;
-  readonly #links = new Map<string, QueueLink>();
-  readonly #used = new Set<QueueLink>();
+  readonly #queues = new Map<string, ObjectLink>();
+  readonly #topics = new Map<string, ObjectLink>();
+  readonly #used = new Set<ObjectLink>();
 
   constructor(env: Env, owner: LinksOwner) {
     this.#env = env;
     this.#owner = owner;
   }
 
-  /** The link to a queue; it is flushed with the next `flush`. */
-  to(target: string): QueueLink {
-    let link = this.#links.get(target);
-    if (link === undefined) {
-      this.#dropIdle();
-      const { gateway, deliver, lost, afterAnswer } = this.#owner;
-      link = new QueueLink({
-        gateway,
-        afterAnswer,
-        stub: () => this.#env.QUEUE.getByName(target),
-        deliver: (packet) => deliver(target, packet),
-        lost: () => lost(target),
-      });
-      this.#links.set(target, link);
-    }
-    this.#used.add(link);
-    return link;
+  /** The link to a queue's object; it is flushed with the next `flush`. */
+  queue(target: string): ObjectLink {
+    const { gateway, deliver, lost, afterAnswer } = this.#owner;
+    return this.#find(this.#queues, target, () => ({
+      gateway,
+      afterAnswer,
+      stub: () => this.#env.QUEUE.getByName(target),
+      deliver: (packet) => deliver(target, packet),
+      lost: () => lost(target),
+    }));
+  }
+
+  /** The link to a Topic object; it is flushed with the next `flush`. */
+  topic(target: string): ObjectLink {
+    const { gateway, topicDeliver, afterAnswer } = this.#owner;
+    return this.#find(this.#topics, target, () => ({
+      gateway,
+      afterAnswer,
+      stub: () => this.#env.TOPIC.getByName(target),
+      deliver: (packet) => topicDeliver(target, packet),
+      // Live messages that were lost with an answer are seen as a gap in their topic's seq.
+      lost: () => undefined,
+    }));
   }
 
   flush(): void {
@@ -49,8 +60,22 @@ export class Links {
     this.#used.clear();
   }
 
-  #dropIdle(): void {
-    if (this.#links.size < MAX_IDLE_LINKS) return;
-    for (const [target, link] of this.#links) if (link.idle) this.#links.delete(target);
+  #find(
+    links: Map<string, ObjectLink>,
+    target: string,
+    owner: () => ConstructorParameters<typeof ObjectLink>[0],
+  ): ObjectLink {
+    let link = links.get(target);
+    if (link === undefined) {
+      if (links.size >= MAX_IDLE_LINKS) dropIdle(links);
+      link = new ObjectLink(owner());
+      links.set(target, link);
+    }
+    this.#used.add(link);
+    return link;
   }
+}
+
+function dropIdle(links: Map<string, ObjectLink>): void {
+  for (const [target, link] of links) if (link.idle) links.delete(target);
 }

@@ -1,16 +1,21 @@
-// The way from a gateway to one queue: commands of all its connections share packets, and few calls are under way at once.
+// The way from a gateway to one queue or Topic object: commands of all its connections share packets, and few calls are under way at once.
 // While a call is under way, what arrives waits for the next one: batches grow exactly with the load.
 import { type Refusal, refuse } from "../errors.ts";
 import { CommandWriter, type QueueCommand } from "../link/commands.ts";
 import { type Published, type QueueResult, readResults } from "../link/results.ts";
 import { type Message, writeMessage } from "../message/record.ts";
-import type { Applied, QueueRpc } from "../queue/rpc.ts";
+import type { Applied } from "../queue/rpc.ts";
 
-/** Calls to one queue under way at most. */
+/** What takes packets of commands. */
+interface Target {
+  apply(packet: Uint8Array, gateway?: string): Promise<Applied>;
+}
+
+/** Calls to one object under way at most. */
 const MAX_CALLS = 4;
 /** Bytes that make a further call worth it while one is under way. */
 const WORTH_A_CALL = 32_768;
-/** Bytes that wait for a queue at most; beyond them a publish is refused. */
+/** Bytes that wait for an object at most; beyond them a publish is refused. */
 const MAX_WAITING_BYTES = 16_000_000;
 
 /** Hears what became of one published message. */
@@ -23,10 +28,10 @@ type Waiting = { publish: PublishDone[] } | { command: CommandDone };
 
 /** What a link needs of its gateway. */
 export interface LinkOwner {
-  /** The gateway's name: deliveries for it ride on the queue's answers. */
+  /** The gateway's name: deliveries for it ride on the object's answers. */
   gateway: string;
-  /** Makes a stub of the queue's object; a stub that failed is not used again. */
-  stub: () => QueueRpc;
+  /** Makes a stub of the object; a stub that failed is not used again. */
+  stub: () => Target;
   /** Takes a packet of deliveries. */
   deliver: (packet: Uint8Array) => void;
   /** An answer was lost, and with it the deliveries that may have ridden on it. */
@@ -35,10 +40,10 @@ export interface LinkOwner {
   afterAnswer: () => void;
 }
 
-/** The link to one queue. Call `flush` after each event that used it. */
-export class QueueLink {
+/** The link to one object. Call `flush` after each event that used it. */
+export class ObjectLink {
   readonly #owner: LinkOwner;
-  #queue: QueueRpc | undefined;
+  #target: Target | undefined;
   #packet = new CommandWriter();
   #waiting: Waiting[] = [];
   #openPublish: { mark: number; done: PublishDone[] } | undefined;
@@ -55,7 +60,7 @@ export class QueueLink {
 
   publish(message: Message, done: PublishDone): void {
     if (this.#packet.size > MAX_WAITING_BYTES) {
-      done(refuse("too-many", `${MAX_WAITING_BYTES} bytes wait for this queue already`, 1_000));
+      done(refuse("too-many", `${MAX_WAITING_BYTES} bytes wait for this address already`, 1_000));
       return;
     }
     if (this.#openPublish === undefined) {
@@ -86,8 +91,8 @@ export class QueueLink {
     this.#packet = new CommandWriter();
     this.#waiting = [];
     this.#calls++;
-    this.#queue ??= this.#owner.stub();
-    this.#queue.apply(packet, this.#owner.gateway).then(
+    this.#target ??= this.#owner.stub();
+    this.#target.apply(packet, this.#owner.gateway).then(
       (answer) => this.#answered(waiting, answer),
       (error: unknown) => this.#failed(waiting, error),
     );
@@ -105,10 +110,10 @@ export class QueueLink {
   }
 
   #failed(waiting: Waiting[], error: unknown): void {
-    console.error("a call on a queue failed:", error);
-    this.#queue = undefined;
+    console.error("a call on an object failed:", error);
+    this.#target = undefined;
     // Whether it was stored is not known: with its messageId a repeated publish is stored once.
-    const refusal = refuse("unavailable", "the queue could not be reached; repeat with the same messageId");
+    const refusal = refuse("unavailable", "the address could not be reached; repeat with the same messageId");
     for (const who of waiting) {
       if ("command" in who) who.command({ type: "refused", refusal }, 0);
       else handOut(who.publish, { type: "refused", refusal });

@@ -3,7 +3,14 @@
 import type { Address } from "../address.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { Sql } from "../log/sql.ts";
-import { type Session, type Subscription, sessionKey } from "./session.ts";
+import { toBase64 } from "../message/base64.ts";
+import {
+  type Session,
+  type Subscription,
+  type SubscriptionOptions,
+  sessionKey,
+  type Will,
+} from "./session.ts";
 
 /* PERSISTED. Grows only by optional fields.
  *   session      ( key TEXT PRIMARY KEY | data TEXT ) WITHOUT ROWID   data: SavedSession as JSON
@@ -16,9 +23,22 @@ export interface SavedSession {
   namespace: string;
   client: string;
   principal: Principal;
-  expirySeconds: number;
-  /** null while it had a connection. */
+  /** null: it never ends by itself. */
+  expirySeconds: number | null;
+  /** null while it had a connection, and when it never ends. */
   endsAt: number | null;
+  /** Whether it had a connection. Absent: by endsAt. */
+  connected?: boolean;
+  /** The first name of its adapter; absent: the JSON framing. */
+  protocol?: string;
+  will?: SavedWill;
+}
+
+/** A will as it is kept; the record in base64. */
+interface SavedWill extends Omit<Will, "record" | "dueAt" | "namespace"> {
+  record: string;
+  /** null while the session had a connection. */
+  dueAt: number | null;
 }
 
 /** A subscription as it is kept. */
@@ -26,10 +46,13 @@ export interface SavedSubscription {
   session: string;
   sub: number;
   address: Address;
-  target: string;
-  credit: number;
-  leaseMs: number | null;
-  generation: number;
+  options?: SubscriptionOptions;
+  /** null: as many as there are. */
+  credit: number | null;
+  /** Only of a queue. */
+  target?: string;
+  leaseMs?: number | null;
+  generation?: number;
 }
 
 /** The tables of one gateway. They are made at the first write. */
@@ -44,15 +67,21 @@ export class SessionStore {
 
   saveSession(session: Session): void {
     this.#create();
-    const { id, namespace, client, principal, expirySeconds, endsAt } = session;
+    const { id, namespace, client, principal, expirySeconds, endsAt, protocol, will } = session;
     const saved: SavedSession = {
       id,
       namespace,
       client,
       principal,
-      expirySeconds,
-      endsAt: Number.isFinite(endsAt) ? endsAt : null,
+      protocol: protocol.names[0],
+      expirySeconds: finite(expirySeconds),
+      endsAt: finite(endsAt),
+      connected: session.connection !== undefined,
     };
+    if (will !== undefined) {
+      const { namespace: _, ...rest } = will;
+      saved.will = { ...rest, record: toBase64(will.record), dueAt: finite(will.dueAt) };
+    }
     this.#sql.all(
       "INSERT OR REPLACE INTO session VALUES (?, ?)",
       sessionKey(namespace, client),
@@ -67,13 +96,25 @@ export class SessionStore {
 
   saveSubscription(subscription: Subscription): void {
     this.#create();
-    const { ref, sub, session, address, target, credit, leaseMs = null, generation } = subscription;
-    const key = sessionKey(session.namespace, session.client);
-    const saved: SavedSubscription = { session: key, sub, address, target, credit, leaseMs, generation };
+    const { ref, sub, session, options } = subscription;
+    const base = { session: sessionKey(session.namespace, session.client), sub, options };
+    const credit = finite(subscription.credit);
+    const saved: SavedSubscription =
+      subscription.kind === "topic"
+        ? { ...base, address: { kind: "topic", name: subscription.filter }, credit }
+        : {
+            ...base,
+            address: subscription.address,
+            credit,
+            target: subscription.target,
+            leaseMs: subscription.leaseMs ?? null,
+            generation: subscription.generation,
+          };
     this.#sql.all("INSERT OR REPLACE INTO subscription VALUES (?, ?)", ref, JSON.stringify(saved));
   }
 
   removeSubscription(ref: number): void {
+    if (!this.#exists) return;
     this.#sql.all("DELETE FROM subscription WHERE ref = ?", ref);
   }
 
@@ -97,4 +138,9 @@ export class SessionStore {
     this.#sql.all("CREATE TABLE subscription (ref INTEGER PRIMARY KEY, data TEXT NOT NULL)");
     this.#exists = true;
   }
+}
+
+/** Infinity is not JSON. */
+function finite(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
 }

@@ -1,21 +1,25 @@
-// The sessions of a gateway: how they begin, lose their connection, come back, and end. Time and random numbers come in with each call.
-import type { Address } from "../address.ts";
-import { queueObjectName } from "../address.ts";
+// The sessions of a gateway: how they begin, lose their connection, come back, and end; and the wills they leave. Time and random
+// numbers come in with each call.
+import { groupOf } from "../address.ts";
 import type { Principal } from "../auth/principal.ts";
 import { type Refusal, refuse } from "../errors.ts";
-import { MAX_SUBSCRIPTIONS } from "../limits.ts";
-import type { Connection } from "./connection.ts";
-import type { Links } from "./links.ts";
-import type { CommandDone } from "./queue-link.ts";
-import { type Session, type Subscription, sessionKey } from "./session.ts";
-import type { SessionStore } from "./session-store.ts";
+import { fromBase64 } from "../message/base64.ts";
+import type { Connection, Protocol } from "./connection.ts";
+import type { Queues } from "./queues.ts";
+import { PLAIN_OPTIONS, type Session, type Subscription, sessionKey, type Will } from "./session.ts";
+import type { SavedSession, SessionStore } from "./session-store.ts";
+import type { Topics } from "./topics.ts";
 
 /** Who says hello, and for how long its session should last. */
 export interface Hello {
   namespace: string;
   client: string;
   principal: Principal;
+  /** Infinity: for ever. */
   expirySeconds: number;
+  /** Nothing of an earlier session goes on [MQTT-3.1.2-4]. */
+  clean: boolean;
+  will: Will | undefined;
   /** The id that a new session gets. */
   newId: string;
 }
@@ -24,42 +28,47 @@ export interface Hello {
 export interface Begun {
   session: Session;
   resumed: boolean;
-  /** The older connection of the same client, which must be closed. */
-  replaced: Connection | undefined;
-}
-
-/** What a client wants of a queue. */
-export interface SubscribeRequest {
-  sub: number;
-  address: Address;
-  credit: number;
-  leaseMs: number | undefined;
-  /** A random ref for a new subscription. */
-  ref: number;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
-const ignored: CommandDone = () => undefined;
+
+/** What the sessions need of their gateway. */
+export interface SessionsOwner {
+  store: SessionStore;
+  queues: Queues;
+  topics: Topics;
+  /** Finds an adapter by its first name. */
+  protocol: (name: string | undefined) => Protocol;
+  /** A session has got a connection, or lost it. */
+  presence: (session: Session, event: "connected" | "disconnected") => void;
+  /** Publishes a will. */
+  publishWill: (session: Session, will: Will) => void;
+}
 
 /** All sessions of one gateway. */
 export class Sessions {
-  readonly #gateway: string;
-  readonly #store: SessionStore;
-  readonly #links: Links;
+  readonly #owner: SessionsOwner;
   readonly #byKey = new Map<string, Session>();
-  readonly #byRef = new Map<number, Subscription>();
-  /** No session ends before this; Infinity when none waits. */
+  /** No session ends and no will is due before this; Infinity when none waits. */
   nextDeadline = NEVER;
 
-  constructor(gateway: string, store: SessionStore, links: Links) {
-    this.#gateway = gateway;
-    this.#store = store;
-    this.#links = links;
+  constructor(owner: SessionsOwner) {
+    this.#owner = owner;
   }
 
-  /** The subscription behind a queue's ref. */
-  find(ref: number): Subscription | undefined {
-    return this.#byRef.get(ref);
+  /** Sessions of a namespace. */
+  *of(namespace: string): Generator<Session> {
+    for (const session of this.#byKey.values()) if (session.namespace === namespace) yield session;
+  }
+
+  /** The ids of all sessions. */
+  *ids(): Generator<string> {
+    for (const { id } of this.#byKey.values()) yield id;
+  }
+
+  /** The session of a client. */
+  find(namespace: string, client: string): Session | undefined {
+    return this.#byKey.get(sessionKey(namespace, client));
   }
 
   /**
@@ -67,165 +76,143 @@ export class Sessions {
    * What has neither ended while the object was away.
    */
   restore(live: Session[], now: number): void {
+    const { store, topics, queues } = this.#owner;
     for (const session of live) this.#byKey.set(sessionKey(session.namespace, session.client), session);
-    for (const saved of this.#store.sessions()) {
-      const key = sessionKey(saved.namespace, saved.client);
-      if (this.#byKey.get(key)?.id === saved.id) continue;
-      const session: Session = {
-        ...saved,
-        connection: undefined,
-        endsAt: saved.endsAt ?? NEVER,
-        subscriptions: new Map(),
-      };
-      this.#byKey.set(key, session);
+    const cut: Session[] = [];
+    for (const saved of store.sessions()) {
+      const session = this.#byKey.get(sessionKey(saved.namespace, saved.client));
+      if (session?.id === saved.id) session.will = willOf(saved);
+      if (session !== undefined) continue;
+      const revived = this.#revive(saved);
+      if (saved.connected ?? saved.endsAt === null) cut.push(revived);
     }
-    for (const { session: key, ref, leaseMs, ...saved } of this.#store.subscriptions()) {
-      const session = this.#byKey.get(key);
+    for (const { ref, ...saved } of store.subscriptions()) {
+      const session = this.#byKey.get(saved.session);
+      const { sub, options = PLAIN_OPTIONS, credit } = saved;
       if (session === undefined) {
-        this.#store.removeSubscription(ref);
-        this.#links.to(saved.target).command({ type: "detach", refs: [ref] }, ignored);
-        continue;
+        store.removeSubscription(ref);
+        if (saved.target !== undefined) queues.disown(saved.target, [ref]);
+      } else if (saved.address.kind === "queue") {
+        queues.restore(session, ref, saved, options);
+      } else {
+        const filter = saved.address.name;
+        const durable = options.qos > 0 && session.expirySeconds > 0;
+        const place = { durable, credit: credit ?? NEVER, skipped: 0, woken: undefined, behind: undefined };
+        const subscription = { kind: "topic" as const, ref, sub, session, filter, options, ...place };
+        session.subscriptions.set(sub, subscription);
+        topics.restore(subscription);
       }
-      this.#keep({ ...saved, ref, leaseMs: leaseMs ?? undefined, session });
     }
     // Sockets that were lost with the object itself had no close event.
-    for (const session of this.#byKey.values()) {
-      if (session.connection === undefined && session.endsAt === NEVER) this.#disconnect(session, now);
-    }
+    for (const session of cut) this.#disconnect(session, now);
     this.expire(now);
   }
 
   /** A connection said hello: its client's session goes on, or a new one begins. A client id belongs to its token's subject. */
   begin(connection: Connection, hello: Hello): Begun | Refusal {
-    const key = sessionKey(hello.namespace, hello.client);
+    const { namespace, client, principal, expirySeconds, newId, will } = hello;
+    const key = sessionKey(namespace, client);
     const known = this.#byKey.get(key);
-    if (known !== undefined && known.principal.subject !== hello.principal.subject) {
+    if (known !== undefined && known.principal.subject !== principal.subject) {
       return refuse("forbidden", "the client id has a session of another subject");
     }
+    const { protocol } = connection;
+    const resumed =
+      known !== undefined && known.expirySeconds > 0 && !hello.clean && known.protocol === protocol;
     const replaced = known?.connection;
-    if (replaced !== undefined) replaced.session = undefined;
-    const resumed = known !== undefined && known.expirySeconds > 0;
+    if (known !== undefined && replaced !== undefined) this.#takeOver(known, replaced, resumed);
     if (known !== undefined && !resumed) this.end(known);
-    const { namespace, client, principal, expirySeconds, newId } = hello;
     const session: Session = resumed
       ? known
-      : {
-          id: newId,
-          namespace,
-          client,
-          principal,
-          expirySeconds,
-          connection,
-          endsAt: NEVER,
-          subscriptions: new Map(),
-        };
-    const wasKept = resumed && session.expirySeconds > 0;
-    Object.assign(session, { principal, expirySeconds, connection, endsAt: NEVER });
+      : { id: newId, namespace, client, principal, protocol, ...detached() };
+    const wasKept = resumed;
+    Object.assign(session, { principal, expirySeconds, connection, endsAt: NEVER, will });
     connection.session = session;
     this.#byKey.set(key, session);
-    if (expirySeconds > 0) this.#store.saveSession(session);
-    else if (wasKept) this.#store.removeSession(session);
-    if (resumed) for (const subscription of session.subscriptions.values()) this.#attachAgain(subscription);
-    return { session, resumed, replaced };
+    this.#owner.presence(session, "connected");
+    if (isKept(session)) this.#owner.store.saveSession(session);
+    else if (wasKept) this.#owner.store.removeSession(session);
+    if (resumed) {
+      for (const subscription of session.subscriptions.values()) {
+        if (subscription.kind === "queue") this.#owner.queues.attachAgain(subscription);
+      }
+    }
+    return { session, resumed };
   }
 
-  /** A connection ended. Its session waits for the client, or ends as well. */
+  /** Writes down that a session's expiry or will has changed. */
+  changed(session: Session): void {
+    if (isKept(session)) this.#owner.store.saveSession(session);
+    else this.#owner.store.removeSession(session);
+  }
+
+  /** A connection ended. Its session waits for the client, or ends as well; its will is published in its time. */
   lost(connection: Connection, now: number): void {
     const { session } = connection;
     connection.session = undefined;
     if (session === undefined || session.connection !== connection) return;
+    this.#owner.presence(session, "disconnected");
     this.#disconnect(session, now);
   }
 
-  /** Ends a session with all its subscriptions. */
+  /** Ends a session with all its subscriptions; a will that waits is published now [MQTT-3.1.3-9]. */
   end(session: Session): void {
     this.#byKey.delete(sessionKey(session.namespace, session.client));
     if (session.connection !== undefined) session.connection.session = undefined;
     session.connection = undefined;
-    for (const subscription of session.subscriptions.values()) this.unsubscribe(subscription, ignored);
-    if (session.expirySeconds > 0) this.#store.removeSession(session);
+    for (const subscription of [...session.subscriptions.values()]) this.unsubscribe(subscription);
+    if (isKept(session)) this.#owner.store.removeSession(session);
+    this.#publishWill(session);
+    session.protocol.ended(session);
   }
 
-  /** Ends the sessions whose time without a connection is over. */
+  /** Ends a subscription to whatever; the queue of a shared one ends with its last member. */
+  unsubscribe(subscription: Subscription): void {
+    const { queues, topics } = this.#owner;
+    if (subscription.kind === "topic") return topics.unsubscribe(subscription);
+    const { name } = subscription.address;
+    const { namespace } = subscription.session;
+    const shared = groupOf(name)?.kind === "share";
+    queues.unsubscribe(subscription, () => {
+      if (shared) topics.release(namespace, name);
+    });
+  }
+
+  /** Ends the sessions whose time without a connection is over, and publishes the wills that are due. */
   expire(now: number): void {
     this.nextDeadline = NEVER;
     for (const session of [...this.#byKey.values()]) {
-      if (session.endsAt <= now) this.end(session);
-      else this.nextDeadline = Math.min(this.nextDeadline, session.endsAt);
+      if (session.endsAt <= now) {
+        this.end(session);
+        continue;
+      }
+      if (session.will !== undefined && session.will.dueAt <= now) {
+        this.#publishWill(session);
+        this.changed(session);
+      }
+      this.#watch(session);
     }
   }
 
-  /** Subscribes, or changes a subscription to the same queue. `done` hears the queue's answer. */
-  subscribe(session: Session, request: SubscribeRequest, done: CommandDone): Refusal | undefined {
-    const { sub, address, credit, leaseMs, ref } = request;
-    const known = session.subscriptions.get(sub);
-    if (known !== undefined && known.address.name !== address.name) {
-      return refuse("conflict", `sub ${sub} is a subscription to queue:${known.address.name}`);
-    }
-    if (known === undefined && session.subscriptions.size >= MAX_SUBSCRIPTIONS) {
-      return refuse("too-many", `a session has at most ${MAX_SUBSCRIPTIONS} subscriptions`);
-    }
-    const target = queueObjectName(session.namespace, address.name);
-    const subscription = known ?? { ref, sub, session, address, target, credit, leaseMs, generation: 1 };
-    Object.assign(subscription, { credit, leaseMs });
-    this.#store.saveSubscription(subscription);
-    this.#keep(subscription);
-    this.#attach(subscription, false, (result, epoch) => {
-      if (result.type === "refused" && known === undefined) this.forget(subscription);
-      done(result, epoch);
-    });
-    return undefined;
+  #revive(saved: SavedSession): Session {
+    const { id, namespace, client, principal, expirySeconds, endsAt } = saved;
+    const session: Session = {
+      ...{ id, namespace, client, principal, protocol: this.#owner.protocol(saved.protocol) },
+      ...detached(),
+      expirySeconds: expirySeconds ?? NEVER,
+      endsAt: endsAt ?? NEVER,
+      will: willOf(saved),
+    };
+    this.#byKey.set(sessionKey(namespace, client), session);
+    return session;
   }
 
-  /** Raises what a subscription may hold unsettled. */
-  addCredit(subscription: Subscription, add: number, done: CommandDone): void {
-    subscription.credit += add;
-    this.#store.saveSubscription(subscription);
-    this.#links.to(subscription.target).command({ type: "credit", ref: subscription.ref, add }, done);
-  }
-
-  /** Deliveries of a queue may have been lost on their way: it is asked to send again what its consumers here hold. */
-  reattach(target: string): void {
-    for (const subscription of this.#byRef.values()) {
-      const connected = subscription.session.connection !== undefined;
-      if (subscription.target === target && connected) this.#attachAgain(subscription);
-    }
-  }
-
-  /** A queue delivers to a ref that is not known here (any more). */
-  disown(target: string, refs: number[]): void {
-    this.#links.to(target).command({ type: "detach", refs }, ignored);
-  }
-
-  /** Ends a subscription; what it holds is ready again at once. */
-  unsubscribe(subscription: Subscription, done: CommandDone): void {
-    this.forget(subscription);
-    this.#links.to(subscription.target).command({ type: "detach", refs: [subscription.ref] }, done);
-  }
-
-  /** Forgets a subscription that its queue does not know (any more). */
-  forget(subscription: Subscription): void {
-    subscription.session.subscriptions.delete(subscription.sub);
-    this.#byRef.delete(subscription.ref);
-    this.#store.removeSubscription(subscription.ref);
-  }
-
-  #keep(subscription: Subscription): void {
-    subscription.session.subscriptions.set(subscription.sub, subscription);
-    this.#byRef.set(subscription.ref, subscription);
-  }
-
-  /** Asks for everything the subscription holds, and turns away what is still on its way to it. */
-  #attachAgain(subscription: Subscription): void {
-    subscription.generation++;
-    this.#store.saveSubscription(subscription);
-    this.#attach(subscription, true, ignored);
-  }
-
-  #attach(subscription: Subscription, resend: boolean, done: CommandDone): void {
-    const { ref, credit, leaseMs, target, generation } = subscription;
-    const consumer = { ref, gateway: this.#gateway, credit, leaseMs, generation, resend };
-    this.#links.to(target).command({ type: "attach", consumer }, done);
+  #takeOver(session: Session, replaced: Connection, resumed: boolean): void {
+    replaced.session = undefined;
+    session.connection = undefined;
+    // The old connection ends without a DISCONNECT: its will is due, unless the delay lets the new one come in time.
+    if (!resumed || session.will?.delaySeconds === 0) this.#publishWill(session);
+    replaced.protocol.takenOver(replaced);
   }
 
   #disconnect(session: Session, now: number): void {
@@ -235,10 +222,43 @@ export class Sessions {
       return;
     }
     session.endsAt = now + session.expirySeconds * 1_000;
-    this.nextDeadline = Math.min(this.nextDeadline, session.endsAt);
-    this.#store.saveSession(session);
-    for (const { ref, target } of session.subscriptions.values()) {
-      this.#links.to(target).command({ type: "pause", refs: [ref] }, ignored);
+    if (session.will !== undefined) session.will.dueAt = now + session.will.delaySeconds * 1_000;
+    if (session.will !== undefined && session.will.dueAt <= now) this.#publishWill(session);
+    this.#watch(session);
+    this.#owner.store.saveSession(session);
+    for (const subscription of session.subscriptions.values()) {
+      if (subscription.kind === "queue") this.#owner.queues.pause(subscription);
     }
   }
+
+  #publishWill(session: Session): void {
+    const { will } = session;
+    session.will = undefined;
+    if (will !== undefined) this.#owner.publishWill(session, will);
+  }
+
+  #watch({ endsAt, will }: Session): void {
+    this.nextDeadline = Math.min(this.nextDeadline, endsAt, will?.dueAt ?? NEVER);
+  }
+}
+
+/** Sessions that outlive their connection are on disk, and those with a will: it must not be lost with the object. */
+function isKept({ expirySeconds, will }: Session): boolean {
+  return expirySeconds > 0 || will !== undefined;
+}
+
+function detached(): Pick<Session, "expirySeconds" | "connection" | "endsAt" | "subscriptions" | "will"> {
+  return {
+    expirySeconds: 0,
+    connection: undefined,
+    endsAt: NEVER,
+    subscriptions: new Map(),
+    will: undefined,
+  };
+}
+
+function willOf({ namespace, will }: SavedSession): Will | undefined {
+  if (will === undefined) return undefined;
+  const { record, dueAt, ...rest } = will;
+  return { ...rest, namespace, record: fromBase64(record)!, dueAt: dueAt ?? NEVER };
 }

@@ -6,7 +6,7 @@ import { DeliveryView } from "../link/deliveries.ts";
 import { formatHandle, parseHandle } from "../link/handle.ts";
 import { type QueueResult, readResults } from "../link/results.ts";
 import { HANDLE, SETTLE_FIELDS, settlementsOf } from "../link/settle-fields.ts";
-import { messageFields, quote } from "../message/json.ts";
+import { queueMessageFields, quote } from "../message/json.ts";
 import { object } from "../schema.ts";
 import { json, jsonText, reach } from "./answer.ts";
 import type { QueueCall } from "./call.ts";
@@ -50,7 +50,7 @@ export async function receive(call: QueueCall): Promise<Response | Refusal> {
     messages.push(
       `{"delivery":"${formatHandle(delivery.position, delivery.lease)}","attempt":${delivery.attempt},` +
         `"redelivered":${delivery.redelivered},"to":${address},"epoch":${delivery.epoch},` +
-        `${messageFields(delivery.message.decode())}}`,
+        `${queueMessageFields(delivery.message.decode())}}`,
     );
   }
   return jsonText(`{"messages":[${messages.join(",")}]}`);

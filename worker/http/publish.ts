@@ -1,4 +1,4 @@
-// POST /v1/queues/{name}/messages: one message, a batch, or CloudEvents. Answered once the queue has stored them.
+// POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
 import { maxMessageBytes } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES } from "../limits.ts";
@@ -6,9 +6,10 @@ import { CommandWriter } from "../link/commands.ts";
 import { type QueueResults, readResults } from "../link/results.ts";
 import { PUBLISH_FIELDS, type PublishFields, toMessage, withPayload } from "../message/fields.ts";
 import { type Message, writeMessage } from "../message/record.ts";
+import type { Applied } from "../queue/rpc.ts";
 import { check } from "../schema.ts";
 import { json, reach } from "./answer.ts";
-import type { QueueCall } from "./call.ts";
+import type { Call, QueueCall, TopicCall } from "./call.ts";
 import {
   binaryEvent,
   CLOUD_EVENT,
@@ -30,8 +31,35 @@ interface Receipt {
   duplicate: boolean;
 }
 
-/** Stores what the request carries. */
-export async function publish(call: QueueCall): Promise<Response | Refusal> {
+/** A call that publishes, and what its messages are for. */
+interface PublishCall extends Call {
+  destination: { apply(packet: Uint8Array): Promise<Applied> };
+  /** Makes a message one of the destination's, or says why it cannot be. */
+  adapt(message: Message): Message | Refusal;
+}
+
+/** POST /v1/queues/{name}/messages: stores what the request carries. */
+export async function publishToQueue(call: QueueCall): Promise<Response | Refusal> {
+  return publish({ ...call, destination: call.queue, adapt: (message) => message });
+}
+
+/** POST /v1/topics/{name}/messages: hands what the request carries to whoever is interested. */
+export async function publishToTopic(call: TopicCall): Promise<Response | Refusal> {
+  return publish({ ...call, destination: call.topic, adapt: (message) => forTopic(message, call.name) });
+}
+
+function forTopic(message: Message, topic: string): Message | Refusal {
+  if (message.dueAt > 0) {
+    return refuse(
+      "bad-field",
+      "delayMs and deliverAt: a topic hands messages on at once, only a queue waits",
+    );
+  }
+  message.topic = topic;
+  return message;
+}
+
+async function publish(call: PublishCall): Promise<Response | Refusal> {
   const { headers } = call.request;
   const common = publishHeaders(headers);
   if (isRefusal(common)) return common;
@@ -47,7 +75,7 @@ export async function publish(call: QueueCall): Promise<Response | Refusal> {
   }
 }
 
-async function publishBody(call: QueueCall, common: PublishFields): Promise<Response | Refusal> {
+async function publishBody(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
   const { headers } = call.request;
   const maxBytes = maxMessageBytes(call.env);
   const event = isBinaryEvent(headers) ? binaryEvent(headers) : {};
@@ -60,7 +88,7 @@ async function publishBody(call: QueueCall, common: PublishFields): Promise<Resp
   return isRefusal(message) ? message : storeOne(call, message);
 }
 
-async function publishEvent(call: QueueCall, common: PublishFields): Promise<Response | Refusal> {
+async function publishEvent(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
   const parsed = await readValue(call.request);
   if (isRefusal(parsed)) return parsed;
   const event = structuredEvent(parsed.value, "");
@@ -70,7 +98,7 @@ async function publishEvent(call: QueueCall, common: PublishFields): Promise<Res
 }
 
 async function publishMany(
-  call: QueueCall,
+  call: PublishCall,
   common: PublishFields,
   entriesOf: (value: unknown) => PublishFields[] | Refusal,
 ): Promise<Response | Refusal> {
@@ -85,7 +113,8 @@ async function publishMany(
   for (const [index, entry] of entries.entries()) {
     // One key for many messages: each gets its own from it, so that the batch can be repeated as a whole.
     const keyed = key === undefined || entry.messageId !== undefined ? {} : { messageId: `${key}/${index}` };
-    const message = toMessage({ ...merged(defaults, entry), ...keyed }, now, maxBytes);
+    const given = toMessage({ ...merged(defaults, entry), ...keyed }, now, maxBytes);
+    const message = isRefusal(given) ? given : call.adapt(given);
     // Too large is the fate of one message; anything else means that the batch is not what its sender meant.
     if (isRefusal(message) && message.kind !== "message-too-large") {
       return refuse(message.kind, `messages[${index}]: ${message.message}`);
@@ -134,14 +163,16 @@ function merged(under: PublishFields, over: PublishFields): PublishFields {
   return { ...under, ...over, headers: { ...under.headers, ...over.headers } };
 }
 
-async function storeOne(call: QueueCall, message: Message): Promise<Response | Refusal> {
+async function storeOne(call: PublishCall, given: Message): Promise<Response | Refusal> {
+  const message = call.adapt(given);
+  if (isRefusal(message)) return message;
   const stored = await store(call, [message]);
   if (isRefusal(stored)) return stored;
   const [receipt] = stored;
   return isRefusal(receipt) ? receipt : json(receipt, 201);
 }
 
-async function storeMany(call: QueueCall, messages: (Message | Refusal)[]): Promise<Response | Refusal> {
+async function storeMany(call: PublishCall, messages: (Message | Refusal)[]): Promise<Response | Refusal> {
   const stored = await store(
     call,
     messages.filter((message): message is Message => !isRefusal(message)),
@@ -157,14 +188,14 @@ async function storeMany(call: QueueCall, messages: (Message | Refusal)[]): Prom
   return json(answers, stands || !isRefusal(first) ? 201 : errorEntry(first.kind).status);
 }
 
-/** Has the queue store messages; the answers come in their order. */
-async function store(call: QueueCall, messages: Message[]): Promise<(Receipt | Refusal)[] | Refusal> {
+/** Has the destination take messages; the answers come in their order. */
+async function store(call: PublishCall, messages: Message[]): Promise<(Receipt | Refusal)[] | Refusal> {
   if (messages.length === 0) return [];
   const packet = new CommandWriter();
   const mark = packet.beginPublish();
   for (const message of messages) writeMessage(packet.to, message);
   packet.endPublish(mark);
-  const answer = await reach(call.queue.apply(packet.take()));
+  const answer = await reach(call.destination.apply(packet.take()));
   if (isRefusal(answer)) return answer;
   return receipts(messages, readResults(answer.results));
 }

@@ -2,10 +2,11 @@
 import { directoryObject } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { DEFAULT_PAGE, MAX_PAGE } from "../limits.ts";
-import { messageFields, quote } from "../message/json.ts";
+import { queueMessageFields, quote } from "../message/json.ts";
 import { RecordView } from "../message/record.ts";
 import type { PeekState } from "../queue/rpc.ts";
 import { QUEUE_SETTINGS } from "../queue/settings.ts";
+import { unbindQueue } from "../topic/register.ts";
 import { json, jsonText, reach } from "./answer.ts";
 import type { Call, QueueCall } from "./call.ts";
 import { queryInteger, readJson } from "./input.ts";
@@ -42,9 +43,11 @@ export async function declareQueue({ request, queue }: QueueCall): Promise<Respo
   return json(description, created ? 201 : 200);
 }
 
-/** DELETE /v1/queues/{name}: with all it holds. */
-export async function deleteQueue({ queue }: QueueCall): Promise<Response | Refusal> {
-  return (await reach(queue.remove())) ?? new Response(null, { status: 204 });
+/** DELETE /v1/queues/{name}: with all it holds, and its bindings. */
+export async function deleteQueue({ env, namespace, name, queue }: QueueCall): Promise<Response | Refusal> {
+  // First of all nothing may come in any more, since whatever does would make the queue anew.
+  const bound = await unbindQueue(env, namespace, name);
+  return bound ?? (await reach(queue.remove())) ?? new Response(null, { status: 204 });
 }
 
 /** POST …/purge: drops the ready messages. */
@@ -82,7 +85,7 @@ export async function peekQueue({ url, name, queue }: QueueCall): Promise<Respon
   const shared = `"to":${quote(`queue:${name}`)},"epoch":${description.epoch}`;
   const messages: string[] = [];
   for (const record = new RecordView(records); record.valid; record.next()) {
-    messages.push(`{${shared},${messageFields(record.decode())}}`);
+    messages.push(`{${shared},${queueMessageFields(record.decode())}}`);
   }
   return jsonText(`{"messages":[${messages.join(",")}]}`);
 }

@@ -1,8 +1,10 @@
 // All HTTP calls: path, method, the permission they need, and who answers them.
-import { type Handler, onNamespace, onQueue } from "./call.ts";
+import { bindQueue, listBindings, unbind } from "./bindings.ts";
+import { type Handler, onBinding, onNamespace, onQueue, onTopic } from "./call.ts";
 import { receive, settle } from "./consume.ts";
+import { openEvents } from "./events.ts";
 import { configureNamespace, describeNamespace } from "./namespace.ts";
-import { publish } from "./publish.ts";
+import { publishToQueue, publishToTopic } from "./publish.ts";
 import {
   declareQueue,
   deleteQueue,
@@ -13,6 +15,14 @@ import {
   purgeQueue,
   resumeQueue,
 } from "./queues.ts";
+import {
+  declareTopic,
+  deleteTopic,
+  describeTopic,
+  listTopics,
+  retainedMessage,
+  topicHistory,
+} from "./topics.ts";
 
 /** The methods in use. */
 export type Method = "GET" | "POST" | "PUT" | "DELETE";
@@ -28,11 +38,25 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
   },
   "/v1/queues/:name/messages": {
     GET: onQueue(["manage", "consume"], peekQueue),
-    POST: onQueue(["publish"], publish),
+    POST: onQueue(["publish"], publishToQueue),
   },
   "/v1/queues/:name/receive": { POST: onQueue(["consume"], receive) },
   "/v1/queues/:name/settle": { POST: onQueue(["consume"], settle) },
   "/v1/queues/:name/purge": { POST: onQueue(["manage"], purgeQueue) },
   "/v1/queues/:name/pause": { PUT: onQueue(["manage"], pauseQueue) },
   "/v1/queues/:name/resume": { PUT: onQueue(["manage"], resumeQueue) },
+  "/v1/queues/:name/bindings": { GET: onQueue(["manage", "consume"], listBindings) },
+  "/v1/queues/:name/bindings/:filter": { PUT: onBinding(bindQueue), DELETE: onBinding(unbind) },
+  "/v1/topics": { GET: onNamespace(listTopics) },
+  "/v1/topics/:name": {
+    GET: onTopic(["manage", "subscribe"], describeTopic),
+    PUT: onTopic(["manage"], declareTopic),
+    DELETE: onTopic(["manage"], deleteTopic),
+  },
+  "/v1/topics/:name/messages": {
+    GET: onTopic(["manage", "subscribe"], topicHistory),
+    POST: onTopic(["publish"], publishToTopic),
+  },
+  "/v1/topics/:name/retained": { GET: onTopic(["manage", "subscribe"], retainedMessage) },
+  "/v1/events": { GET: openEvents },
 };

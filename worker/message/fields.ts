@@ -118,7 +118,7 @@ let idPrefix = "";
 let idCount = 0;
 
 /** An id that no other message has. The platform gives random numbers only once a request is there. */
-function freshId(): string {
+export function freshId(): string {
   if (idPrefix === "") idPrefix = `${crypto.randomUUID().replaceAll("-", "").slice(-20)}-`;
   return idPrefix + (idCount++).toString(36);
 }

@@ -24,6 +24,22 @@ export function messageFields(message: Message): string {
   return text;
 }
 
+/** As `messageFields`, for a message of a queue: `topic` tells where it was published when a binding brought it. */
+export function queueMessageFields(message: Message): string {
+  const fields = messageFields(message);
+  return message.topic === "" ? fields : `${fields},"topic":${quote(message.topic)}`;
+}
+
+/**
+ * The fields of a message of a topic: its address and epoch too.
+ *
+ * @param topic its topic
+ * @example `{${topicMessageFields(message, message.topic)}}` // {"to":"topic:news","epoch":1,"messageId":…}
+ */
+export function topicMessageFields(message: Message, topic: string): string {
+  return `"to":${quote(`topic:${topic}`)},"epoch":${message.epoch},${messageFields(message)}`;
+}
+
 /** Text as a JSON string. Looking first whether it needs escapes is no faster than the engine's own way. */
 export function quote(text: string): string {
   return JSON.stringify(text);

@@ -4,6 +4,7 @@ export const CLOSE = {
   badFrame: 4400,
   unauthenticated: 4401,
   forbidden: 4403,
+  noHello: 4408,
   takenOver: 4409,
   tooLarge: 4413,
 } as const;

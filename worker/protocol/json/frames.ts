@@ -20,6 +20,11 @@ const token = { type: "string", minLength: 1, maxLength: 16_384 } as const;
 const handles = { type: "array", items: HANDLE, maxItems: MAX_BATCH } as const;
 const leaseMs = { type: "integer", minimum: MIN_LEASE_MS, maximum: MAX_LEASE_MS } as const;
 
+const place = { type: "integer", minimum: 0, maximum: MAX_INTEGER } as const;
+const delaySeconds = { type: "integer", minimum: 0, maximum: MAX_SESSION_EXPIRY_SECONDS } as const;
+const credit = { type: "integer", minimum: 0, maximum: MAX_CREDIT } as const;
+const RESUME = object({ sub, to, epoch: place, seq: place, credit }, ["sub", "to"]);
+
 export const HELLO = object(
   {
     id,
@@ -29,8 +34,8 @@ export const HELLO = object(
       { expirySeconds: { type: "integer", minimum: 0, maximum: MAX_SESSION_EXPIRY_SECONDS } },
       [],
     ),
-    resume: { type: "array", items: object({ sub, to }, ["sub", "to"]), maxItems: MAX_BATCH },
-    will: object(PUBLISH_FIELDS.fields, []),
+    resume: { type: "array", items: RESUME, maxItems: MAX_BATCH },
+    will: object({ ...PUBLISH_FIELDS.fields, to, delaySeconds }, ["to"]),
   },
   ["id"],
 );
@@ -41,7 +46,7 @@ export const SUBSCRIBE = object(
     id,
     sub,
     to,
-    credit: { type: "integer", minimum: 0, maximum: MAX_CREDIT },
+    credit,
     leaseMs,
     durable: { type: "string", minLength: 1, maxLength: MAX_CLIENT_ID_CHARS },
     filter: { type: "any" },
@@ -71,6 +76,7 @@ export const FRAMES: ReadonlyMap<string, ObjectSpec> = new Map<string, ObjectSpe
   ["bye", BYE],
 ]);
 
+export type ResumeEntry = Infer<typeof RESUME>;
 export type HelloFrame = Infer<typeof HELLO>;
 export type AuthFrame = Infer<typeof AUTH>;
 export type PublishFrame = Infer<typeof PUBLISH>;
@@ -84,14 +90,15 @@ export type ByeFrame = Infer<typeof BYE>;
 const FROM_WORDS = ["new", "first", "last"];
 const FROM = object(
   {
-    seq: { type: "integer", minimum: 0, maximum: MAX_INTEGER },
+    seq: place,
+    epoch: place,
     time: { type: "integer", minimum: 0, maximum: MAX_INTEGER },
     last: { type: "integer", minimum: 1, maximum: MAX_INTEGER },
   },
   [],
 );
 
-/** What is wrong with a subscribe's `from`: a word, or one of `{seq}`, `{time}`, `{last}`. A queue has one place and ignores it. */
+/** What is wrong with a subscribe's `from`: a word, or one of `{seq}` (with its `epoch` or without), `{time}`, `{last}`. A queue has one place and ignores it. */
 export function checkFrom(from: unknown): string | undefined {
   if (from === undefined || FROM_WORDS.includes(from as string)) return undefined;
   const wrong = checkObject(FROM, from, "from");
@@ -99,5 +106,8 @@ export function checkFrom(from: unknown): string | undefined {
   const named = Object.keys(FROM.fields).filter(
     (name) => (from as Record<string, unknown>)[name] !== undefined,
   );
-  return named.length === 1 ? undefined : `from must be ${FROM_WORDS.join(", ")}, {seq}, {time} or {last}`;
+  if (named.length === 2 && named[0] === "seq" && named[1] === "epoch") return undefined;
+  return named.length === 1 && named[0] !== "epoch"
+    ? undefined
+    : `from must be ${FROM_WORDS.join(", ")}, {seq}, {time} or {last}`;
 }

@@ -1,29 +1,39 @@
 // `hello` and `auth`: who the client is, which session it gets. The only requests that wait for something besides a queue.
+import { parseAddress } from "../../address.ts";
 import { resolveNamespace } from "../../auth/namespace.ts";
+import { permits } from "../../auth/permission.ts";
 import type { Principal } from "../../auth/principal.ts";
 import { authenticate } from "../../auth/token.ts";
+import { Writer } from "../../bytes/writer.ts";
 import { maxMessageBytes } from "../../env.ts";
 import { errorEntry, isRefusal, type Refusal, refuse } from "../../errors.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Connection } from "../../gateway/connection.ts";
+import type { Will } from "../../gateway/session.ts";
 import type { Begun } from "../../gateway/sessions.ts";
 import { MAX_BATCH, MAX_CREDIT, MAX_FRAME_BYTES, MAX_SUBSCRIPTIONS } from "../../limits.ts";
+import { toMessage } from "../../message/fields.ts";
+import { writeMessage } from "../../message/record.ts";
 import type { Answer } from "./answers.ts";
 import { CLOSE } from "./close.ts";
 import type { AuthFrame, HelloFrame } from "./frames.ts";
 import { errorFrame, okFrame } from "./render.ts";
+import { type JsonTopics, topicMessage } from "./topics.ts";
 
 /** Characters of a principal that fit into a socket's attachment together with the rest. */
 const MAX_PRINCIPAL_CHARS = 8_000;
+const NEVER = Number.POSITIVE_INFINITY;
 
 /** Carries out the requests of a connection's beginning. */
 export class Handshake {
   readonly #broker: Broker;
+  readonly #topics: JsonTopics;
   readonly #goOn: (connection: Connection) => void;
 
   /** @param goOn carries out what arrived meanwhile */
-  constructor(broker: Broker, goOn: (connection: Connection) => void) {
+  constructor(broker: Broker, topics: JsonTopics, goOn: (connection: Connection) => void) {
     this.#broker = broker;
+    this.#topics = topics;
     this.#goOn = goOn;
   }
 
@@ -50,26 +60,31 @@ export class Handshake {
   }
 
   async #hello(connection: Connection, frame: HelloFrame, answer: Answer): Promise<void> {
-    if (frame.will !== undefined) {
-      return answer(errorFrame(frame.id, refuse("not-supported", "wills are not served")));
-    }
     const principal = await this.#principal(connection, frame.token);
     if (isRefusal(principal)) return this.#refuse(connection, frame.id, principal, answer);
     const namespace = resolveNamespace(principal, connection.urlNamespace);
     if (isRefusal(namespace)) return this.#refuse(connection, frame.id, namespace, answer);
+    const client = frame.client ?? crypto.randomUUID();
+    const will = willOf(frame, { namespace, client, principal }, maxMessageBytes(this.#broker.env));
+    if (isRefusal(will)) return this.#refuse(connection, frame.id, will, answer);
     // The socket may be gone by now: a session that began here would never be told.
     if (!connection.open) return answer(undefined);
     const begun = this.#broker.sessions.begin(connection, {
       namespace,
-      client: frame.client ?? crypto.randomUUID(),
+      client,
       principal,
       expirySeconds: frame.session?.expirySeconds ?? 0,
+      clean: false,
+      will,
       newId: crypto.randomUUID(),
     });
     if (isRefusal(begun)) return this.#refuse(connection, frame.id, begun, answer);
-    begun.replaced?.close(CLOSE.takenOver, "taken over by a newer connection of the same client");
     answer(this.#welcome(frame.id, begun));
-    this.#broker.remember(connection);
+    this.#broker.welcomed(connection);
+    this.#topics.resume(begun.session, frame.resume ?? []);
+    for (const subscription of begun.session.subscriptions.values()) {
+      if (subscription.kind === "topic") this.#topics.tellLag(subscription);
+    }
   }
 
   #welcome(id: number, { session, resumed }: Begun): string {
@@ -107,7 +122,7 @@ export class Handshake {
     }
     session.principal = principal;
     answer(okFrame(frame.id, expiry(principal)));
-    this.#broker.remember(connection);
+    this.#broker.welcomed(connection);
   }
 
   async #principal(connection: Connection, token: string | undefined): Promise<Principal | Refusal> {
@@ -131,6 +146,27 @@ export class Handshake {
     else if (status === 403) connection.close(CLOSE.forbidden, refusal.kind);
     else connection.close(status >= 500 ? CLOSE.brokerFailed : CLOSE.badFrame, refusal.kind);
   }
+}
+
+/** The will of a hello, if it has one and the client may publish it. */
+function willOf(
+  { will }: HelloFrame,
+  { namespace, client, principal }: { namespace: string; client: string; principal: Principal },
+  maxBytes: number,
+): Will | undefined | Refusal {
+  if (will === undefined) return undefined;
+  const { to, delaySeconds = 0, ttlMs = 0, ...fields } = will;
+  const address = parseAddress(to);
+  if (isRefusal(address)) return address;
+  const forbidden = permits(principal, "publish", to);
+  if (forbidden !== undefined) return forbidden;
+  const message = toMessage(fields, 0, maxBytes);
+  const sound =
+    isRefusal(message) || address.kind === "queue" ? message : topicMessage(message, address.name, client);
+  if (isRefusal(sound)) return sound;
+  const record = new Writer(256);
+  writeMessage(record, sound);
+  return { namespace, address: to, record: record.take(), ttlMs, delaySeconds, dueAt: NEVER };
 }
 
 function expiry({ expiresAt }: Principal): { expiresAt?: number } {

@@ -1,8 +1,11 @@
 // The JSON framing, first half: from the bytes of a frame to requests that may be carried out. The requests are requests.ts.
+
+import { groupOf } from "../../address.ts";
 import { type Refusal, refuse } from "../../errors.ts";
 import type { Broker } from "../../gateway/broker.ts";
-import type { Connection, Protocol } from "../../gateway/connection.ts";
-import type { Subscription } from "../../gateway/session.ts";
+import type { Chunk, Connection, Protocol } from "../../gateway/connection.ts";
+import type { TopicRun } from "../../gateway/fanout.ts";
+import type { QueueSubscription, Subscription, TopicSubscription } from "../../gateway/session.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES, MAX_PENDING_REQUESTS } from "../../limits.ts";
 import type { DeliveryView } from "../../link/deliveries.ts";
 import { quote } from "../../message/json.ts";
@@ -13,6 +16,7 @@ import { FRAMES } from "./frames.ts";
 import { Handshake } from "./handshake.ts";
 import { errorFrame, joinFrames, messageFrame } from "./render.ts";
 import { Requests } from "./requests.ts";
+import { JsonTopics } from "./topics.ts";
 
 /** Requests that other parts of the contract name and that this version does not serve. */
 const NOT_SERVED = new Set<unknown>(["commit", "request"]);
@@ -20,13 +24,16 @@ const encoder = new TextEncoder();
 
 /** `dunlin.v1.json`. */
 export class JsonProtocol implements Protocol {
-  readonly name = "dunlin.v1.json";
+  readonly names = ["dunlin.v1.json"] as const;
+  readonly nextDeadline = Number.POSITIVE_INFINITY;
   readonly #handshake: Handshake;
+  readonly #topics: JsonTopics;
   readonly #requests: Requests;
 
   constructor(broker: Broker) {
-    this.#handshake = new Handshake(broker, (connection) => this.#goOn(connection));
-    this.#requests = new Requests(broker);
+    this.#topics = new JsonTopics(broker);
+    this.#handshake = new Handshake(broker, this.#topics, (connection) => this.#goOn(connection));
+    this.#requests = new Requests(broker, this.#topics);
   }
 
   receive(connection: Connection, data: string | ArrayBuffer): void {
@@ -47,9 +54,27 @@ export class JsonProtocol implements Protocol {
     for (const [index, request] of requests.entries()) this.#take(connection, request, answers.at(index));
   }
 
-  deliver(connection: Connection, subscription: Subscription, delivery: DeliveryView): void {
+  deliver(connection: Connection, subscription: QueueSubscription, delivery: DeliveryView): void {
     if (isExpired(connection)) return this.expired(connection);
-    connection.write(messageFrame(subscription.sub, quote(`queue:${subscription.address.name}`), delivery));
+    const { name } = subscription.address;
+    // A durable subscription is to topics: its queue is not the subscriber's business.
+    const to = groupOf(name) === undefined ? `queue:${name}` : `topic:${delivery.message.topic}`;
+    connection.write(messageFrame(subscription.sub, quote(to), delivery));
+  }
+
+  fanout(run: TopicRun): void {
+    for (const { session } of run.matches) {
+      if (session.connection !== undefined && isExpired(session.connection)) this.expired(session.connection);
+    }
+    this.#topics.fanout(run);
+  }
+
+  replay(subscription: TopicSubscription, records: Uint8Array, retained: number): Promise<void> {
+    return this.#topics.replay(subscription, records, retained);
+  }
+
+  lag(subscription: TopicSubscription, skipped: number): void {
+    this.#topics.lag(subscription, skipped);
   }
 
   gone(connection: Connection, subscription: Subscription, reason: string): void {
@@ -65,8 +90,31 @@ export class JsonProtocol implements Protocol {
     connection.close(CLOSE.unauthenticated, "the token has expired");
   }
 
-  join(frames: string[]): string {
-    return joinFrames(frames);
+  takenOver(connection: Connection): void {
+    connection.close(CLOSE.takenOver, "taken over by a newer connection of the same client");
+  }
+
+  unannounced(connection: Connection): void {
+    connection.close(CLOSE.noHello, "no hello in time");
+  }
+
+  /** A message of a topic or a queue that finds no connection is told as missing, or comes again. */
+  closed(): void {}
+
+  ended(): void {}
+
+  run(): void {}
+
+  woken(): void {}
+
+  save(): undefined {
+    return undefined;
+  }
+
+  restore(): void {}
+
+  join(chunks: Chunk[]): string {
+    return joinFrames(chunks as string[]);
   }
 
   /** Runs a request, or holds it while the connection is being authenticated: what comes after a hello runs after it. */

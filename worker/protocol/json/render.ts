@@ -3,7 +3,7 @@ import { errorBody, type Refusal } from "../../errors.ts";
 import type { DeliveryView } from "../../link/deliveries.ts";
 import { formatHandle } from "../../link/handle.ts";
 import type { Published } from "../../link/results.ts";
-import { messageFields, quote } from "../../message/json.ts";
+import { queueMessageFields, quote } from "../../message/json.ts";
 
 /** The answer to a request that failed; without an id, a push. */
 export function errorFrame(id: number | undefined, refusal: Refusal): string {
@@ -25,7 +25,7 @@ export function publishedFrame(id: number, messageId: string, published: Publish
 export function messageFrame(sub: number, to: string, delivery: DeliveryView): string {
   const { epoch, position, lease, attempt, redelivered, message } = delivery;
   const handle = formatHandle(position, lease);
-  return `{"op":"message","sub":${sub},"epoch":${epoch},"to":${to},"delivery":"${handle}","attempt":${attempt},"redelivered":${redelivered},${messageFields(message.decode())}}`;
+  return `{"op":"message","sub":${sub},"epoch":${epoch},"to":${to},"delivery":"${handle}","attempt":${attempt},"redelivered":${redelivered},${queueMessageFields(message.decode())}}`;
 }
 
 /** Several frames as one: an array, which clients read in order. */

@@ -1,12 +1,13 @@
 // The JSON framing, second half: what each request does to queues and subscriptions, and how its answer reads.
-import { type Address, parseAddress, queueObjectName } from "../../address.ts";
+import { type Address, checkQueueName, groupQueue, parseAddress, queueObjectName } from "../../address.ts";
 import { permits } from "../../auth/permission.ts";
 import type { Action, Principal } from "../../auth/principal.ts";
 import { maxMessageBytes } from "../../env.ts";
 import { isRefusal, type Refusal, refuse } from "../../errors.ts";
+import { checkFilter } from "../../filter/filter.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Connection } from "../../gateway/connection.ts";
-import type { Session, Subscription } from "../../gateway/session.ts";
+import { PLAIN_OPTIONS, type QueueSubscription, type Session } from "../../gateway/session.ts";
 import { DEFAULT_CREDIT, MAX_CREDIT } from "../../limits.ts";
 import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
@@ -24,17 +25,21 @@ import {
   type UnsubscribeFrame,
 } from "./frames.ts";
 import { errorFrame, okFrame, publishedFrame } from "./render.ts";
+import type { JsonTopics } from "./topics.ts";
 
+const TOPIC = "topic:";
 /** A random number that fits a double exactly: refs of subscriptions. */
 const REF_RANGE = 2 ** 48;
 
 /** Carries out the requests of connections that have said hello. */
 export class Requests {
   readonly #broker: Broker;
+  readonly #topics: JsonTopics;
   readonly #maxMessageBytes: number;
 
-  constructor(broker: Broker) {
+  constructor(broker: Broker, topics: JsonTopics) {
     this.#broker = broker;
+    this.#topics = topics;
     this.#maxMessageBytes = maxMessageBytes(broker.env);
   }
 
@@ -61,12 +66,14 @@ export class Requests {
 
   #publish(session: Session, frame: PublishFrame, answer: Answer): void {
     const { id, to } = frame;
-    const address = queueAddress(to, session.principal, "publish");
+    const address = addressOf(to, session.principal, "publish");
     if (isRefusal(address)) return answer(errorFrame(id, address));
     const message = toMessage(frame, Date.now(), this.#maxMessageBytes);
     if (isRefusal(message)) return answer(errorFrame(id, message));
+    this.#broker.traffic(session.namespace).messagesReceived++;
+    if (address.kind === "topic") return this.#topics.publish(session, address.name, message, id, answer);
     const { messageId } = message;
-    this.#broker.links.to(queueObjectName(session.namespace, address.name)).publish(message, (outcome) => {
+    this.#broker.links.queue(queueObjectName(session.namespace, address.name)).publish(message, (outcome) => {
       if (isRefusal(outcome)) answer(errorFrame(id, outcome));
       else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
     });
@@ -79,7 +86,7 @@ export class Requests {
     const settles = settlementsOf(frame);
     if (isRefusal(settles)) return answer(errorFrame(id, settles));
     const { deliveries, settlements } = settles;
-    this.#broker.links.to(subscription.target).command({ type: "settle", settlements }, (result) => {
+    this.#broker.links.queue(subscription.target).command({ type: "settle", settlements }, (result) => {
       const lost = lostOf(deliveries, result);
       answer(replyFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
     });
@@ -90,25 +97,58 @@ export class Requests {
     const subscription = this.#subscription(session, frame, answer);
     if (subscription === undefined) return;
     const handles = deliveries.map(parseHandle);
-    this.#broker.links.to(subscription.target).command({ type: "extend", handles, leaseMs }, (result) => {
+    this.#broker.links.queue(subscription.target).command({ type: "extend", handles, leaseMs }, (result) => {
       const lost = lostOf(deliveries, result);
       answer(replyFrame(id, result, () => ({ extended: deliveries.length - lost.length, lost })));
     });
   }
 
   #subscribe(session: Session, frame: SubscribeFrame, answer: Answer): void {
-    const { id, sub, to, credit = DEFAULT_CREDIT, leaseMs, filter, from } = frame;
+    const { id, to, durable, filter, from } = frame;
     const wrong = checkFrom(from);
     if (wrong !== undefined) return answer(errorFrame(id, refuse("bad-field", wrong)));
     if (filter !== undefined) {
-      return answer(errorFrame(id, refuse("not-supported", "filters of queue subscriptions are not served")));
+      return answer(errorFrame(id, refuse("not-supported", "filters of message headers are not served")));
     }
-    const address = queueAddress(to, session.principal, "consume");
+    if (to.startsWith(TOPIC)) {
+      const topicFilter = to.slice(TOPIC.length);
+      if (durable === undefined) return this.#topics.subscribe(session, frame, topicFilter, answer);
+      return this.#subscribeDurably(session, frame, topicFilter, durable, answer);
+    }
+    const address = addressOf(to, session.principal, "consume");
     if (isRefusal(address)) return answer(errorFrame(id, address));
+    this.#consume(session, frame, address, answer);
+  }
+
+  /** A durable subscription is a queue that the topics feed: whoever consumes under its name shares what it keeps. */
+  #subscribeDurably(
+    session: Session,
+    frame: SubscribeFrame,
+    filter: string,
+    name: string,
+    answer: Answer,
+  ): void {
+    const { id } = frame;
+    const queue = groupQueue("durable", name, filter);
+    const refusal =
+      checkFilter(filter) ??
+      permits(session.principal, "subscribe", TOPIC + filter) ??
+      (/[/+#]/.test(name) ? refuse("bad-field", "durable must not hold / + #") : undefined) ??
+      checkQueueName(queue);
+    if (refusal !== undefined) return answer(errorFrame(id, refusal));
+    this.#broker.topics.bind(session.namespace, filter, queue, (outcome) => {
+      if (outcome !== undefined) return answer(errorFrame(id, outcome));
+      if (session.connection === undefined) return answer(undefined);
+      this.#consume(session, frame, { kind: "queue", name: queue }, answer);
+    });
+  }
+
+  #consume(session: Session, frame: SubscribeFrame, address: Address, answer: Answer): void {
+    const { id, sub, credit = DEFAULT_CREDIT, leaseMs } = frame;
     const ref = 1 + Math.floor(Math.random() * REF_RANGE);
-    const refusal = this.#broker.sessions.subscribe(
+    const refusal = this.#broker.queues.subscribe(
       session,
-      { sub, address, credit, leaseMs, ref },
+      { sub, address, credit, leaseMs, options: PLAIN_OPTIONS, ref },
       (result, epoch) => {
         const seq = result.type === "done" ? result.seq : 0;
         // A queue keeps what was not settled: nothing can be missing.
@@ -120,6 +160,11 @@ export class Requests {
 
   #credit(session: Session, frame: CreditFrame, answer: Answer): void {
     const { id, add } = frame;
+    const topic = session.subscriptions.get(frame.sub);
+    if (topic?.kind === "topic") {
+      this.#topics.addCredit(topic, add);
+      return answer(id === undefined ? undefined : okFrame(id, { credit: topic.credit }));
+    }
     const subscription = this.#subscription(session, frame, answer);
     if (subscription === undefined) return;
     const credit = subscription.credit + add;
@@ -127,22 +172,28 @@ export class Requests {
       const text = `add must leave the credit at ${MAX_CREDIT} or less, got ${subscription.credit} + ${add}`;
       return answer(errorFrame(id, refuse("bad-field", text)));
     }
-    this.#broker.sessions.addCredit(subscription, add, (result) => {
+    this.#broker.queues.addCredit(subscription, add, (result) => {
       answer(replyFrame(id, result, () => ({ credit })));
     });
   }
 
   #unsubscribe(session: Session, frame: UnsubscribeFrame, answer: Answer): void {
     const { id, sub } = frame;
+    const topic = session.subscriptions.get(sub);
+    if (topic?.kind === "topic") {
+      this.#broker.sessions.unsubscribe(topic);
+      return answer(okFrame(id, { sub }));
+    }
     const subscription = this.#subscription(session, frame, answer);
     if (subscription === undefined) return;
-    this.#broker.sessions.unsubscribe(subscription, (result) => {
+    this.#broker.queues.unsubscribe(subscription, (result) => {
       answer(replyFrame(id, result, () => ({ sub })));
     });
   }
 
   #bye(connection: Connection, { id }: ByeFrame, answer: Answer): void {
     answer(id === undefined ? undefined : okFrame(id, {}));
+    if (connection.session !== undefined) connection.session.will = undefined;
     this.#broker.sessions.lost(connection, Date.now());
     connection.close(1000, "bye");
   }
@@ -151,8 +202,16 @@ export class Requests {
     session: Session,
     frame: { id?: number; sub: number },
     answer: Answer,
-  ): Subscription | undefined {
+  ): QueueSubscription | undefined {
     const subscription = session.subscriptions.get(frame.sub);
+    if (subscription?.kind === "topic") {
+      const refusal = refuse(
+        "bad-state",
+        `subscription ${frame.sub} is to topics: there is nothing to settle`,
+      );
+      answer(errorFrame(frame.id, refusal));
+      return undefined;
+    }
     if (subscription === undefined) {
       answer(errorFrame(frame.id, refuse("no-subscription", `there is no subscription ${frame.sub}`)));
     }
@@ -175,10 +234,9 @@ function lostOf(deliveries: string[], result: QueueResult): string[] {
   return result.type === "settled" ? deliveries.filter((_, index) => !result.settled[index]) : deliveries;
 }
 
-/** The queue that a frame names, if there can be one and the client may do this to it. */
-function queueAddress(to: string, principal: Principal, action: Action): Address | Refusal {
+/** The queue or topic that a frame names, if there can be one and the client may do this to it. */
+function addressOf(to: string, principal: Principal, action: Action): Address | Refusal {
   const address = parseAddress(to);
   if (isRefusal(address)) return address;
-  if (address.kind === "topic") return refuse("not-supported", "topics are not served");
   return permits(principal, action, to) ?? address;
 }

@@ -1,0 +1,258 @@
+// How sessions subscribe to topics: the filter is registered, what was before is read, then live messages follow without a gap.
+import { type Env, queueObject } from "../env.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { isExact } from "../filter/filter.ts";
+import { MAX_SUBSCRIPTIONS } from "../limits.ts";
+import { RecordView } from "../message/record.ts";
+import { type Registered, registerFilter, unbindQueue } from "../topic/register.ts";
+import type { From, ReadRequest, TopicPosition } from "../topic/rpc.ts";
+import type { Fanout } from "./fanout.ts";
+import type { Interest } from "./interest.ts";
+import type { Session, SubscriptionOptions, TopicSubscription } from "./session.ts";
+import type { SessionStore } from "./session-store.ts";
+import { SYS_PREFIX, type Sys } from "./sys.ts";
+
+/** What a client wants of topics. */
+export interface TopicRequest {
+  sub: number;
+  filter: string;
+  options: SubscriptionOptions;
+  credit: number;
+  from: From;
+  retained: "send" | "none";
+  /** A random ref for a new subscription. */
+  ref: number;
+}
+
+/** Hears that a subscription is effective, and where its topics stand; its first messages follow. */
+export type SubscribedDone = (outcome: TopicPosition[] | Refusal) => void;
+
+/** Bytes of history in one answer. */
+const PAGE_BYTES = 1_000_000;
+
+/** What the subscriptions need of their gateway. */
+export interface TopicsOwner {
+  env: Env;
+  store: SessionStore;
+  interest: Interest;
+  fanout: Fanout;
+  sys: Sys;
+  /** Hands on what a Topic object answered, after the live packets that it sent before. */
+  inOrder: (topicObject: string, packet: Uint8Array, hand: (records: Uint8Array) => void) => void;
+  /** Runs after what an answer brought about. */
+  afterAnswer: () => void;
+}
+
+/** The subscriptions of a gateway's sessions to topics. */
+export class Topics {
+  readonly #owner: TopicsOwner;
+
+  constructor(owner: TopicsOwner) {
+    this.#owner = owner;
+  }
+
+  /** Takes up a subscription that was effective before the gateway's object slept. */
+  restore(subscription: TopicSubscription): void {
+    const { namespace } = subscription.session;
+    if (subscription.filter.startsWith(SYS_PREFIX)) this.#owner.sys.watch(namespace, 1, Date.now());
+    else this.#owner.interest.restore(namespace, subscription.filter, subscription.durable);
+    this.#owner.fanout.add(subscription);
+  }
+
+  /** Subscribes, or changes the subscription that has this filter and number already. */
+  subscribe(session: Session, request: TopicRequest, done: SubscribedDone): void {
+    const { sub, filter, options, credit, ref } = request;
+    const known = session.subscriptions.get(sub);
+    if (known !== undefined && (known.kind !== "topic" || known.filter !== filter)) {
+      return done(refuse("conflict", `sub ${sub} is a subscription to something else`));
+    }
+    if (known === undefined && session.subscriptions.size >= MAX_SUBSCRIPTIONS) {
+      return done(refuse("too-many", `a session has at most ${MAX_SUBSCRIPTIONS} subscriptions`));
+    }
+    // Changed options mean another registration; the new one counts before the old one ends, so nothing is missed between.
+    const wasDurable = known?.durable ?? false;
+    const subscription: TopicSubscription = known ?? {
+      ...{ kind: "topic", ref, sub, session, filter, options, credit, skipped: 0 },
+      ...{ durable: false, woken: undefined, behind: { records: [], bytes: 0, dropped: 0 } },
+    };
+    Object.assign(subscription, { options, credit, durable: options.qos > 0 && session.expirySeconds > 0 });
+    session.subscriptions.set(sub, subscription);
+    if (known === undefined) this.#owner.fanout.add(subscription);
+    else this.#owner.fanout.changed(subscription);
+    if (filter.startsWith(SYS_PREFIX))
+      return this.#subscribeSys(subscription, request, known === undefined, done);
+    this.#begin(subscription, request, known !== undefined)
+      .then((outcome) => {
+        if (known !== undefined) this.#owner.interest.remove(session.namespace, filter, wasDurable);
+        return this.#begun(subscription, request, outcome, done, known === undefined);
+      })
+      .catch((error: unknown) => {
+        console.error("a subscription failed:", error);
+        this.#fail(subscription, known === undefined);
+        done(refuse("unavailable", "the topic could not be reached; repeat the call"));
+      })
+      .finally(this.#owner.afterAnswer);
+  }
+
+  /** What the gateway says of itself concerns no Topic object. */
+  #subscribeSys(
+    subscription: TopicSubscription,
+    { filter, retained }: TopicRequest,
+    fresh: boolean,
+    done: SubscribedDone,
+  ): void {
+    const { sys, store, fanout, afterAnswer } = this.#owner;
+    const { namespace, protocol } = subscription.session;
+    const now = Date.now();
+    store.saveSubscription(subscription);
+    subscription.behind = undefined;
+    fanout.changed(subscription);
+    if (fresh) sys.watch(namespace, 1, now);
+    done([]);
+    if (retained === "none") return;
+    sys
+      .read(namespace, filter, now)
+      .then(({ records, count }) => protocol.replay(subscription, records, count))
+      .finally(afterAnswer);
+  }
+
+  /** Makes topics feed a queue; `done` hears why not. */
+  bind(namespace: string, filter: string, queue: string, done: (refusal: Refusal | undefined) => void): void {
+    registerFilter(this.#owner.env, namespace, `queue:${queue}`, filter, true)
+      .then((outcome) => done(isRefusal(outcome) ? outcome : undefined))
+      .finally(this.#owner.afterAnswer);
+  }
+
+  /** Takes the binding of a group's queue back and deletes the queue, once it has no consumer left. */
+  release(namespace: string, queue: string): void {
+    releaseQueue(this.#owner.env, namespace, queue).catch((error: unknown) =>
+      console.error("a shared subscription's queue could not be ended:", error),
+    );
+  }
+
+  /** Ends a subscription. */
+  unsubscribe(subscription: TopicSubscription): void {
+    const { session, sub, ref, filter } = subscription;
+    if (session.subscriptions.get(sub) !== subscription) return;
+    session.subscriptions.delete(sub);
+    this.#owner.fanout.remove(subscription);
+    this.#owner.store.removeSubscription(ref);
+    subscription.woken?.();
+    if (filter.startsWith(SYS_PREFIX)) return this.#owner.sys.watch(session.namespace, -1, 0);
+    // One that is not registered yet is taken back when its answer comes.
+    if (subscription.behind === undefined) {
+      this.#owner.interest.remove(session.namespace, filter, subscription.durable);
+    }
+  }
+
+  #begin(
+    subscription: TopicSubscription,
+    request: TopicRequest,
+    known: boolean,
+  ): Promise<Registered[] | Refusal> {
+    const { session, filter } = subscription;
+    const { from, retained } = request;
+    const read: ReadRequest = { filter, from: known ? "new" : from, retained, limitBytes: PAGE_BYTES };
+    return this.#owner.interest.add(session.namespace, filter, subscription.durable, read);
+  }
+
+  async #begun(
+    subscription: TopicSubscription,
+    request: TopicRequest,
+    outcome: Registered[] | Refusal,
+    done: SubscribedDone,
+    fresh: boolean,
+  ): Promise<void> {
+    const { session, filter } = subscription;
+    if (isRefusal(outcome)) {
+      this.#fail(subscription, fresh);
+      return done(outcome);
+    }
+    if (session.subscriptions.get(subscription.sub) !== subscription) {
+      this.#owner.interest.remove(session.namespace, filter, subscription.durable);
+      return done(refuse("no-subscription", "the subscription was ended meanwhile"));
+    }
+    this.#owner.store.saveSubscription(subscription);
+    done(outcome.flatMap(({ answer }) => answer.topics));
+    const seen = new Map<string, TopicPosition>();
+    await Promise.all(outcome.map((registered) => this.#replay(subscription, request, registered, seen)));
+    if (fresh) this.#goLive(subscription, seen);
+  }
+
+  /** Hands on what one Topic object kept, page by page. */
+  async #replay(
+    subscription: TopicSubscription,
+    { from, retained }: TopicRequest,
+    { object, objectName, answer: first }: Registered,
+    seen: Map<string, TopicPosition>,
+  ): Promise<void> {
+    const { session, filter, behind } = subscription;
+    const read: ReadRequest = { filter, from, retained, limitBytes: PAGE_BYTES };
+    const gone = () => session.subscriptions.get(subscription.sub) !== subscription;
+    let answer = first;
+    for (;;) {
+      const { packet, retained: kept } = answer;
+      // What was published before the answer comes first: it is known then what live packets and history both hold.
+      await new Promise<void>((resolve, reject) => {
+        this.#owner.inOrder(objectName, packet, (records) => {
+          if (gone()) return resolve();
+          Promise.resolve(session.protocol.replay(subscription, records, kept)).then(resolve, reject);
+        });
+      });
+      for (const position of answer.topics) seen.set(position.topic, position);
+      if (gone()) return;
+      const unfinished = answer.topics.find(({ more }) => more !== undefined);
+      if (answer.moreRetained !== undefined) {
+        answer = await object.read(this.#owner.interest.gateway, {
+          ...read,
+          retainedAfter: answer.moreRetained,
+        });
+      } else if (unfinished !== undefined) {
+        answer = await this.#readOn(object, read, unfinished.topic, unfinished.epoch, unfinished.more!);
+      } else if (behind !== undefined && behind.dropped > 0 && isExact(filter)) {
+        // What is missing is in the history, as far as the topic has one.
+        behind.dropped = 0;
+        const { topic, epoch, seq } = answer.topics[0]!;
+        answer = await this.#readOn(object, read, topic, epoch, seq);
+      } else return;
+    }
+  }
+
+  #readOn(object: Registered["object"], read: ReadRequest, topic: string, epoch: number, seq: number) {
+    return object.read(this.#owner.interest.gateway, {
+      ...{ filter: topic, retained: "none", limitBytes: read.limitBytes },
+      from: { epoch, seq },
+    });
+  }
+
+  /** What arrived meanwhile and was not read follows; from here on messages come as they are published. */
+  #goLive(subscription: TopicSubscription, seen: Map<string, TopicPosition>): void {
+    const { behind, session } = subscription;
+    subscription.behind = undefined;
+    this.#owner.fanout.changed(subscription);
+    if (behind !== undefined && behind.dropped > 0) session.protocol.lag(subscription, behind.dropped);
+    for (const record of behind?.records ?? []) {
+      const view = new RecordView(record);
+      const { topic } = view;
+      const position = seen.get(topic);
+      if (position?.epoch === view.epoch && view.seq <= position.seq) continue;
+      const matches = [{ session, subscriptions: [subscription] }];
+      const { namespace } = session;
+      session.protocol.fanout({ namespace, topic, bytes: record, start: 0, end: record.length, matches });
+    }
+  }
+
+  #fail(subscription: TopicSubscription, fresh: boolean): void {
+    if (!fresh) return;
+    subscription.session.subscriptions.delete(subscription.sub);
+    this.#owner.fanout.remove(subscription);
+  }
+}
+
+async function releaseQueue(env: Env, namespace: string, queue: string): Promise<void> {
+  const object = queueObject(env, namespace, queue);
+  const described = await object.describe();
+  if (isRefusal(described) || described.stats.consumers > 0) return;
+  await unbindQueue(env, namespace, queue);
+  await object.remove();
+}

@@ -1,0 +1,162 @@
+// The JSON framing's part in topics: publish and subscribe frames, and the frames of what topics deliver.
+import { permits } from "../../auth/permission.ts";
+import { isRefusal, type Refusal, refuse } from "../../errors.ts";
+import { checkFilter } from "../../filter/filter.ts";
+import { type Broker, topicLink } from "../../gateway/broker.ts";
+import type { TopicRun } from "../../gateway/fanout.ts";
+import { PLAIN_OPTIONS, type Session, type TopicSubscription } from "../../gateway/session.ts";
+import { messageFields, quote } from "../../message/json.ts";
+import { type Message, RecordView } from "../../message/record.ts";
+import type { From, TopicPosition } from "../../topic/rpc.ts";
+import type { Answer } from "./answers.ts";
+import type { ResumeEntry, SubscribeFrame } from "./frames.ts";
+import { errorFrame, okFrame, publishedFrame } from "./render.ts";
+
+/** A random number that fits a double exactly: refs of subscriptions. */
+const REF_RANGE = 2 ** 48;
+const TOPIC = "topic:";
+
+/** A message as a topic takes it, or why it does not. */
+export function topicMessage(message: Message, topic: string, publisher: string): Message | Refusal {
+  if (topic.startsWith("$SYS/")) return refuse("forbidden", "topics under $SYS/ are the broker's own");
+  if (message.dueAt === 0) return { ...message, topic, publisher };
+  return refuse("bad-field", "a topic delivers at once: delayMs and deliverAt are for queues");
+}
+
+/** Publishes to topics, subscribes to them, and writes what they deliver. */
+export class JsonTopics {
+  readonly #broker: Broker;
+
+  constructor(broker: Broker) {
+    this.#broker = broker;
+  }
+
+  publish(session: Session, topic: string, fields: Message, id: number | undefined, answer: Answer): void {
+    const message = topicMessage(fields, topic, session.client);
+    if (isRefusal(message)) return answer(errorFrame(id, message));
+    const { messageId } = message;
+    topicLink(this.#broker, session.namespace, topic).publish(message, (outcome) => {
+      if (isRefusal(outcome)) answer(errorFrame(id, outcome));
+      else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
+    });
+  }
+
+  /** The answer comes once the subscription is effective, and before its messages. */
+  subscribe(session: Session, frame: SubscribeFrame, filter: string, answer: Answer): void {
+    const { id, sub, credit, from = "new" } = frame;
+    this.#begin(session, { sub, filter, credit, from: from as From }, (outcome) => {
+      if (isRefusal(outcome)) return answer(errorFrame(id, outcome));
+      const { epoch, seq, recovered } = place(filter, outcome);
+      answer(okFrame(id, { sub, epoch, seq, recovered }));
+    });
+  }
+
+  /** Takes subscriptions up where an earlier connection left them; an event tells for each whether something is missing. */
+  resume(session: Session, entries: ResumeEntry[]): void {
+    for (const { sub, to, epoch = 0, seq = 0, credit } of entries) {
+      if (!to.startsWith(TOPIC)) continue;
+      const filter = to.slice(TOPIC.length);
+      const known = session.subscriptions.get(sub);
+      if (known !== undefined) this.#broker.sessions.unsubscribe(known);
+      this.#begin(session, { sub, filter, credit, from: { epoch, seq } }, (outcome) => {
+        const { connection } = session;
+        if (isRefusal(outcome)) {
+          const reason = `${outcome.kind}: ${outcome.message}`;
+          connection?.write(JSON.stringify({ op: "event", kind: "gone", sub, reason }));
+        } else {
+          const event = { op: "event", kind: "resumed", sub, ...place(filter, outcome) };
+          connection?.write(JSON.stringify(event));
+        }
+      });
+    }
+  }
+
+  /** One frame for each message and subscription; what is the same for all is made once. */
+  fanout({ bytes, start, end, matches }: TopicRun): void {
+    const messages: string[] = [];
+    for (const view = new RecordView(bytes, start); view.at < end; view.next()) {
+      messages.push(messageOf(view.decode()));
+    }
+    for (const { session, subscriptions } of matches) {
+      const { connection } = session;
+      for (const subscription of subscriptions) {
+        if (connection === undefined) subscription.skipped += messages.length;
+        else for (const message of messages) this.#send(subscription, message);
+      }
+    }
+  }
+
+  /** What was before waits for credit, as nothing of it is lost meanwhile. */
+  async replay(subscription: TopicSubscription, records: Uint8Array, retained: number): Promise<void> {
+    const { session, sub } = subscription;
+    let left = retained;
+    for (const view = new RecordView(records); view.valid; view.next()) {
+      while (subscription.credit <= 0) {
+        this.#broker.flush();
+        await new Promise<void>((resolve) => {
+          subscription.woken = resolve;
+        });
+        if (session.subscriptions.get(sub) !== subscription) return;
+      }
+      this.#send(subscription, messageOf(view.decode(), left-- > 0));
+    }
+  }
+
+  /** The client grants more. */
+  addCredit(subscription: TopicSubscription, add: number): void {
+    subscription.credit += add;
+    this.tellLag(subscription);
+    subscription.woken?.();
+  }
+
+  lag(subscription: TopicSubscription, skipped: number): void {
+    subscription.skipped += skipped;
+    this.tellLag(subscription);
+  }
+
+  /** Tells a subscriber how many messages it was not sent. */
+  tellLag(subscription: TopicSubscription): void {
+    const { session, skipped, sub } = subscription;
+    if (skipped === 0 || session.connection === undefined) return;
+    subscription.skipped = 0;
+    session.connection.write(JSON.stringify({ op: "event", kind: "lag", sub, skipped }));
+  }
+
+  #send(subscription: TopicSubscription, message: string): void {
+    const { session, sub } = subscription;
+    if (subscription.credit <= 0) {
+      subscription.skipped++;
+      return;
+    }
+    subscription.credit--;
+    this.tellLag(subscription);
+    session.connection?.write(`{"op":"message","sub":${sub},${message}`);
+  }
+
+  #begin(
+    session: Session,
+    request: { sub: number; filter: string; credit: number | undefined; from: From },
+    done: (outcome: TopicPosition[] | Refusal) => void,
+  ): void {
+    const { sub, filter, credit = Number.POSITIVE_INFINITY, from } = request;
+    const refusal = checkFilter(filter) ?? permits(session.principal, "subscribe", TOPIC + filter);
+    if (refusal !== undefined) return done(refusal);
+    const ref = 1 + Math.floor(Math.random() * REF_RANGE);
+    const retained = from === "new" || from === "last" ? "send" : "none";
+    const options = PLAIN_OPTIONS;
+    this.#broker.topics.subscribe(session, { sub, filter, options, credit, from, retained, ref }, done);
+  }
+}
+
+/** Where a subscription begins; a filter with wildcards has no one place. */
+function place(filter: string, positions: TopicPosition[]): Omit<TopicPosition, "topic"> {
+  const recovered = positions.every((position) => position.recovered);
+  const own = positions.find(({ topic }) => topic === filter);
+  return { epoch: own?.epoch ?? 0, seq: own?.seq ?? 0, recovered };
+}
+
+/** A message's frame from its `epoch` on. */
+function messageOf(message: Message, retained = false): string {
+  const flag = retained ? `,"retained":true` : "";
+  return `"epoch":${message.epoch},"to":${quote(TOPIC + message.topic)}${flag},${messageFields(message)}}`;
+}

@@ -1,0 +1,226 @@
+// What clients publish: PUBLISH and PUBREL, each answered once what it says is safe.
+import { splitObjectName } from "../../address.ts";
+import { Writer } from "../../bytes/writer.ts";
+import { isRefusal, type Refusal } from "../../errors.ts";
+import { addressLink, type Broker, OUTBOX } from "../../gateway/broker.ts";
+import type { PublishDone } from "../../gateway/object-link.ts";
+import type { Session } from "../../gateway/session.ts";
+import { type Message, writeMessage } from "../../message/record.ts";
+import type { Client } from "./client.ts";
+import { TOPIC_ALIASES } from "./client.ts";
+import { CLOSE } from "./close.ts";
+import { answer } from "./codec/answers.ts";
+import type { Publish, PublishAnswer } from "./codec/packets.ts";
+import { ReasonCode } from "./codec/reason.ts";
+import { encode } from "./codec/writer.ts";
+import { RECEIVE_MAXIMUM } from "./connect.ts";
+import { addressOf, messageOf, publishRefusal } from "./messages.ts";
+import { reasonOf } from "./reasons.ts";
+
+const RETRY_MS = 1_000;
+/** Refusals that may end by themselves. */
+const RETRIED = new Set<string>(["unavailable", "too-many", "queue-full", "internal"]);
+
+type Answer = (bytes: Uint8Array) => void;
+type Outcome = Refusal | undefined;
+
+/** Takes messages from clients. */
+export class Publishing {
+  readonly #broker: Broker;
+  readonly #refuseExcess: boolean;
+
+  constructor(broker: Broker) {
+    this.#broker = broker;
+    // Some clients overrun what was announced and mean no harm.
+    this.#refuseExcess = broker.env.DUNLIN_MQTT_LENIENT !== "true";
+  }
+
+  publish(client: Client, packet: Publish, now: number): void {
+    const { session } = client.connection;
+    if (session === undefined) return;
+    const topic = this.#topicOf(client, packet);
+    if (topic === undefined) return;
+    if (packet.qos > 0 && client.unanswered >= RECEIVE_MAXIMUM && this.#refuseExcess) {
+      // [MQTT-3.3.4-8]
+      const text = `at most ${RECEIVE_MAXIMUM} messages may be unanswered`;
+      return client.disconnect(ReasonCode.ReceiveMaximumExceeded, text, CLOSE.protocol);
+    }
+    const refusal = publishRefusal(session.principal, topic);
+    if (refusal !== undefined && client.version === 5 && packet.qos === 0 && refusal.kind === "bad-address") {
+      return client.disconnect(ReasonCode.TopicNameInvalid, refusal.message, CLOSE.protocol);
+    }
+    const message = refusal ?? messageOf(packet, topic, session.client, now);
+    this.#broker.traffic(session.namespace).messagesReceived++;
+    if (packet.qos === 0) {
+      if (!isRefusal(message)) this.#send(session, topic, message, () => undefined);
+    } else if (packet.qos === 1) {
+      this.#atLeastOnce(client, session, packet.packetId, topic, message);
+    } else {
+      this.#exactlyOnce(client, session, packet.packetId, topic, message);
+    }
+  }
+
+  /** PUBREL: the id may be used again [MQTT-4.3.3-12]. */
+  release(client: Client, { packetId }: PublishAnswer): void {
+    const known = client.inbound?.remove(packetId) ?? false;
+    if (known) client.unanswered = Math.max(0, client.unanswered - 1);
+    client.connection.change();
+    const reasonCode = known ? ReasonCode.Success : ReasonCode.PacketIdentifierNotFound;
+    client.send({ type: "pubcomp", packetId, reasonCode });
+  }
+
+  /** Messages that were taken over at QoS 2 and perhaps not handed on before the gateway's object ended: their ids keep them from coming twice. */
+  resume(): void {
+    const outgoing = this.#outbox();
+    outgoing.suspend();
+    outgoing.setWindow(65_535);
+    for (const item of outgoing.resume()) if ("position" in item) this.#handOn(item.position, item.packetId);
+    this.#handOnWaiting();
+  }
+
+  /** Topic after aliases; undefined when the connection had to be closed. */
+  #topicOf(client: Client, { topic, properties }: Publish): string | undefined {
+    const alias = properties?.topicAlias;
+    if (alias === undefined) return topic;
+    if (alias > TOPIC_ALIASES) {
+      // [MQTT-3.2.2-18]
+      const text = `a topic alias is at most ${TOPIC_ALIASES}, got ${alias}`;
+      client.disconnect(ReasonCode.TopicAliasInvalid, text, CLOSE.protocol);
+      return undefined;
+    }
+    const known = topic === "" ? client.aliases.get(alias) : topic;
+    if (known === undefined) {
+      client.disconnect(ReasonCode.ProtocolError, `topic alias ${alias} was not set`, CLOSE.protocol);
+      return undefined;
+    }
+    if (topic !== "" && client.aliases.get(alias) !== topic) {
+      client.aliases.set(alias, topic);
+      client.connection.change();
+    }
+    return known;
+  }
+
+  #atLeastOnce(
+    client: Client,
+    session: Session,
+    packetId: number,
+    topic: string,
+    message: Message | Refusal,
+  ): void {
+    const place = client.answerLater();
+    client.unanswered++;
+    const done = (outcome: Outcome) => {
+      client.unanswered--;
+      this.#answer(client, "puback", packetId, outcome, place);
+    };
+    if (isRefusal(message)) done(message);
+    else this.#send(session, topic, message, done);
+  }
+
+  /**
+   * QoS 2: the message is taken over before PUBREC says so, and its id remembered in the same act [MQTT-4.3.3-8, MQTT-4.3.3-9]. For a
+   * session that outlives its connection both are in the gateway's log; another session ends with a lost connection, and its ids
+   * with it.
+   */
+  #exactlyOnce(
+    client: Client,
+    session: Session,
+    packetId: number,
+    topic: string,
+    message: Message | Refusal,
+  ): void {
+    const place = client.answerLater();
+    const { inbound } = client;
+    // A repeated PUBLISH of an id that was not released is the same message [MQTT-4.3.3-10].
+    if (inbound === undefined || inbound.has(packetId)) return place(answer("pubrec", packetId));
+    client.unanswered++;
+    const done = (outcome: Outcome) => {
+      if (outcome !== undefined && inbound.remove(packetId)) client.unanswered--;
+      this.#answer(client, "pubrec", packetId, outcome, place);
+    };
+    inbound.add(packetId);
+    client.connection.change();
+    if (isRefusal(message)) return done(message);
+    if (session.expirySeconds === 0) return this.#send(session, topic, message, done);
+    done(this.#takeOver(session, topic, message));
+  }
+
+  /** Keeps a message in the gateway's log, with where it goes in place of its topic, until it is there. */
+  #takeOver(session: Session, topic: string, message: Message): Outcome {
+    const { backlog } = this.#broker;
+    const target = addressOf(topic);
+    const position = backlog.keep(toRecord({ ...message, topic: `${session.namespace}:${target}` }));
+    if (typeof position !== "number") return position;
+    const packetId = this.#outbox().offer({ position, qos: 1, retain: false, subscriptionIds: [] });
+    if (packetId !== undefined) this.#handOn(position, packetId);
+    return undefined;
+  }
+
+  #outbox() {
+    return this.#broker.backlog.outgoing(OUTBOX, true);
+  }
+
+  #handOnWaiting(): void {
+    const outgoing = this.#outbox();
+    for (let next = outgoing.next(0); next !== undefined; next = outgoing.next(0)) {
+      this.#handOn(next.position, next.packetId);
+    }
+  }
+
+  /** Publishes what was taken over, under an id that says which it was: a second time stores nothing. */
+  #handOn(position: number, packetId: number): void {
+    const kept = this.#broker.backlog.record(position)?.decode();
+    const outgoing = this.#outbox();
+    if (kept === undefined) {
+      outgoing.puback(packetId);
+      return;
+    }
+    const { namespace, name: target } = splitObjectName(kept.topic);
+    const messageId = `${this.#broker.gateway}:${position}`;
+    const topic = target.startsWith("topic:") ? target.slice("topic:".length) : "";
+    const message = { ...kept, topic, messageId, publisherId: true };
+    this.#publishTo(namespace, target, message, (outcome) => {
+      if (isRefusal(outcome) && RETRIED.has(outcome.kind)) {
+        setTimeout(() => {
+          this.#handOn(position, packetId);
+          this.#broker.flush();
+        }, RETRY_MS);
+        return;
+      }
+      if (isRefusal(outcome))
+        console.error(`a message of QoS 2 to ${target} was refused: ${outcome.message}`);
+      outgoing.puback(packetId);
+      this.#handOnWaiting();
+    });
+  }
+
+  #send(session: Session, topic: string, message: Message, done: (outcome: Outcome) => void): void {
+    this.#publishTo(session.namespace, addressOf(topic), message, (outcome) =>
+      done(isRefusal(outcome) ? outcome : undefined),
+    );
+  }
+
+  #publishTo(namespace: string, address: string, message: Message, done: PublishDone): void {
+    addressLink(this.#broker, namespace, address).publish(message, done);
+  }
+
+  #answer(
+    client: Client,
+    type: "puback" | "pubrec",
+    packetId: number,
+    refusal: Outcome,
+    place: Answer,
+  ): void {
+    // Before 5.0 there is no word for a refusal: the message is acknowledged and goes nowhere [3.1.1: MQTT-3.3.5-2].
+    if (refusal === undefined || client.version < 5) return place(answer(type, packetId));
+    const properties = client.reason(refusal.message);
+    const packet = { type, packetId, reasonCode: reasonOf(refusal) };
+    place(encode(properties === undefined ? packet : { ...packet, properties }, client.version));
+  }
+}
+
+function toRecord(message: Message): Uint8Array {
+  const to = new Writer(256);
+  writeMessage(to, message);
+  return to.take();
+}
