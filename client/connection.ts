@@ -3,7 +3,14 @@
 import ReconnectingWebSocket from "partysocket/ws";
 import { backoffMs } from "./backoff.ts";
 import { closedError, closeError, DunlinError, errorOf, mayReconnect } from "./errors.ts";
-import { type ByeFrame, type ErrorFrame, type ServerFrame, SUBPROTOCOL, type WelcomeFrame } from "./wire.ts";
+import {
+  type ByeFrame,
+  type ErrorFrame,
+  type ResumePoint,
+  type ServerFrame,
+  SUBPROTOCOL,
+  type WelcomeFrame,
+} from "./wire.ts";
 
 /**
  * Whether frames travel: `connecting` for the first time, `open`, `reconnecting` after a lost socket, `closed` for ever.
@@ -26,6 +33,8 @@ export interface ConnectionOptions {
 
 /** What the connection tells its owner. */
 export interface ConnectionEvents {
+  /** Where hello asks subscriptions to go on. */
+  places(): ResumePoint[];
   /** A socket is ready: nothing was sent on it yet but hello. */
   opened(welcome: WelcomeFrame): void;
   /** A frame came. Not called for what concerns the connection alone. */
@@ -153,7 +162,9 @@ export class Connection {
     clearInterval(this.#beat);
     this.#beat = setInterval(() => this.#checkSilence(), pingMs / 4);
     const session = { expirySeconds: sessionExpirySeconds };
-    this.send(JSON.stringify({ op: "hello", id: HELLO_ID, client, token: this.#token, session }));
+    const places = this.#events.places();
+    const resume = places.length > 0 ? places : undefined;
+    this.send(JSON.stringify({ op: "hello", id: HELLO_ID, client, token: this.#token, session, resume }));
   }
 
   #receive(data: unknown): void {

@@ -2,7 +2,9 @@
 import type { ConnectionState } from "./connection.ts";
 import { Engine } from "./engine.ts";
 import type { DunlinError } from "./errors.ts";
+import { Publisher } from "./publisher.ts";
 import { Queue } from "./queue.ts";
+import { Topic } from "./topic.ts";
 
 /**
  * How to connect. All are optional.
@@ -122,7 +124,18 @@ export class Dunlin {
    * dunlin.queue<{ n: number }>("jobs");
    */
   queue<Body = unknown>(name: string): Queue<Body> {
-    return new Queue<Body>(this.#engine, name, this.#newMessageId);
+    return new Queue<Body>(name, this.#publisher(`queue:${name}`));
+  }
+
+  /**
+   * A topic of the namespace; or, to subscribe, all topics that a filter with the wildcards `+` and `#` matches.
+   *
+   * @example
+   * dunlin.topic<Headline>("news/sports");
+   * dunlin.topic<Headline>("news/#");
+   */
+  topic<Body = unknown>(name: string): Topic<Body> {
+    return new Topic<Body>(name, this.#publisher(`topic:${name}`));
   }
 
   /**
@@ -156,6 +169,10 @@ export class Dunlin {
     return () => {
       listeners.delete(listener);
     };
+  }
+
+  #publisher(to: string): Publisher {
+    return new Publisher(this.#engine, to, this.#newMessageId);
   }
 
   #tell<Type extends keyof DunlinEvents>(type: Type, value: DunlinEvents[Type]): void {

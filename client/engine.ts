@@ -1,12 +1,12 @@
 // Joins the parts: routes what the connection receives to whoever waits for it, and sends what a turn has gathered in one frame.
 // The public classes are thin covers of it.
 import { Connection, type ConnectionOptions, type ConnectionState, FIRST_ID } from "./connection.ts";
-import type { Flushing, Link, Subscriber } from "./consumer.ts";
-import { DunlinError, errorOf } from "./errors.ts";
+import { type DunlinError, errorOf } from "./errors.ts";
 import { type Entry, Outbox, type OutboxLimits } from "./outbox.ts";
 import { PlainRequest } from "./request.ts";
+import type { Link, Subscription } from "./subscription.ts";
 import { Turn } from "./turn.ts";
-import type { EventFrame, ServerFrame, WelcomeFrame } from "./wire.ts";
+import type { ServerFrame, WelcomeFrame } from "./wire.ts";
 
 /** What the engine tells the public class. */
 export interface EngineEvents {
@@ -20,10 +20,10 @@ export class Engine implements Link {
   readonly #connection: Connection;
   readonly #events: EngineEvents;
   readonly #turn = new Turn(() => this.#flush());
-  readonly #subscribers = new Map<number, Subscriber>();
+  readonly #subscriptions = new Map<number, Subscription<object>>();
   /** Subscriptions ended here whose end the broker has not confirmed: what still arrives for them goes back by itself. */
   readonly #ending = new Set<number>();
-  readonly #touched = new Set<Flushing>();
+  readonly #touched = new Set<Subscription<object>>();
   #lastId = FIRST_ID;
   #lastSub: number;
   #ended: DunlinError | undefined;
@@ -42,6 +42,7 @@ export class Engine implements Link {
       }, afterMs);
     });
     this.#connection = new Connection(options, {
+      places: () => [...this.#subscriptions.values()].flatMap((subscription) => subscription.place() ?? []),
       opened: (welcome) => this.#opened(welcome),
       received: (frame, nowMs) => this.#received(frame, nowMs),
       state: (state, error) => this.#stateChanged(state, error),
@@ -68,7 +69,6 @@ export class Engine implements Link {
     return this.#lastId;
   }
 
-  /** A number for a new subscription. */
   nextSub(): number {
     this.#lastSub += 1;
     return this.#lastSub;
@@ -83,18 +83,18 @@ export class Engine implements Link {
     this.#turn.request();
   }
 
-  touch(consumer: Flushing): void {
-    this.#touched.add(consumer);
+  touch(subscription: Subscription<object>): void {
+    this.#touched.add(subscription);
     this.#turn.request();
   }
 
-  subscribe(consumer: Subscriber): void {
-    if (this.#ended) consumer.fail(this.#ended);
-    else this.#subscribers.set(consumer.sub, consumer);
+  subscribe(subscription: Subscription<object>): void {
+    if (this.#ended) subscription.fail(this.#ended);
+    else this.#subscriptions.set(subscription.sub, subscription);
   }
 
   unsubscribe(sub: number): void {
-    this.#subscribers.delete(sub);
+    this.#subscriptions.delete(sub);
     if (this.#ending.has(sub) || this.#ended) return;
     this.#ending.add(sub);
     const forget = () => this.#ending.delete(sub);
@@ -116,7 +116,7 @@ export class Engine implements Link {
 
   /** Ends the subscriptions, waits for outstanding answers, and closes. */
   async close(timeoutMs: number): Promise<void> {
-    for (const subscriber of [...this.#subscribers.values()]) subscriber.end();
+    for (const subscription of [...this.#subscriptions.values()]) subscription.end();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, timeoutMs);
@@ -127,14 +127,10 @@ export class Engine implements Link {
   }
 
   #opened(welcome: WelcomeFrame): void {
-    const subscribers = [...this.#subscribers.values()];
-    const first: Entry[] = [];
-    for (const subscriber of subscribers) {
-      const entry = subscriber.resubscribe(welcome.resumed);
-      if (entry) first.push(entry);
-    }
+    const subscriptions = [...this.#subscriptions.values()];
+    const first = subscriptions.flatMap((subscription) => subscription.resubscribe(welcome.resumed));
     this.outbox.rewind(first, Date.now());
-    for (const subscriber of subscribers) subscriber.resumeLeases();
+    for (const subscription of subscriptions) subscription.reopened();
     this.#flush();
     const waiting = this.#whenReady;
     this.#whenReady = [];
@@ -143,24 +139,19 @@ export class Engine implements Link {
 
   #received(frame: ServerFrame, nowMs: number): void {
     if (frame.op === "message") {
-      const subscriber = this.#subscribers.get(frame.sub);
-      if (subscriber) subscriber.deliver(frame, nowMs);
+      const subscription = this.#subscriptions.get(frame.sub);
+      if (subscription) subscription.deliver(frame, nowMs);
       // Of an earlier life of this client id, whose session the broker resumed: nobody here will settle it.
       else this.unsubscribe(frame.sub);
     } else if (frame.op === "ok") this.outbox.answer(frame);
     else if (frame.op === "error") {
       if (frame.id === undefined) this.report(errorOf(frame));
       else this.outbox.answer(frame);
-    } else if (frame.op === "event" && frame.kind === "gone") this.#gone(frame);
-  }
-
-  #gone(frame: EventFrame): void {
-    const subscriber = this.#subscribers.get(frame.sub!);
-    subscriber?.fail(new DunlinError(frame.reason ?? "The queue was deleted", { kind: "gone" }));
+    } else if (frame.op === "event") this.#subscriptions.get(frame.sub!)?.told(frame);
   }
 
   #flush(): void {
-    for (const consumer of this.#touched) consumer.flush();
+    for (const subscription of this.#touched) subscription.flush();
     this.#touched.clear();
     if (!this.isOpen) return;
     for (const frame of this.outbox.takeFrames(Date.now())) this.#connection.send(frame);
@@ -174,9 +165,9 @@ export class Engine implements Link {
   #end(error: DunlinError): void {
     this.#ended = error;
     const isOwnWill = error.kind === "closed";
-    for (const subscriber of [...this.#subscribers.values()]) {
-      if (isOwnWill) subscriber.end();
-      else subscriber.fail(error);
+    for (const subscription of [...this.#subscriptions.values()]) {
+      if (isOwnWill) subscription.end();
+      else subscription.fail(error);
     }
     this.outbox.abandon(error);
     this.#turn.stop();

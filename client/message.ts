@@ -1,7 +1,7 @@
-// A delivered message as the application sees it. What settling it means is the consumer's affair.
+// Messages as the application sees them. What settling one means is the consumer's affair.
 import { fromBase64 } from "./base64.ts";
 import type { Lease, Outcome, OutcomeDetail } from "./settle.ts";
-import type { MessageFrame } from "./wire.ts";
+import type { MessageFrame, TopicFrame } from "./wire.ts";
 
 /** What a message needs of whoever delivered it. */
 export interface Holder {
@@ -23,6 +23,72 @@ export interface FailOptions {
 }
 
 /**
+ * What every message carries, be it of a queue or of a topic.
+ *
+ * @example
+ * const show = ({ to, seq, body }: Received) => console.log(`${to} ${seq}:`, body);
+ */
+export class Received<Body = unknown> {
+  /** The body: the JSON value that was sent, or a `Uint8Array`. */
+  readonly body: Body;
+  /** Media type of the body, where its publisher named one or it is bytes. */
+  readonly contentType: string | undefined;
+  /** Address of its queue or topic, such as `queue:jobs`. */
+  readonly to: string;
+  /** Number in the queue or topic. */
+  readonly seq: number;
+  /** Which life of the queue or topic `seq` counts in. */
+  readonly epoch: number;
+  /** The publisher's id for it. */
+  readonly messageId: string;
+  /** When the broker accepted it, in milliseconds since 1970. */
+  readonly time: number;
+  /** Text sent with it. */
+  readonly headers: Record<string, string>;
+  /** Ordering key. */
+  readonly group: string | undefined;
+  /** Address for an answer. */
+  readonly replyTo: string | undefined;
+  /** What the answer belongs to. */
+  readonly correlationId: string | undefined;
+
+  /** @internal */
+  constructor(frame: TopicFrame) {
+    this.body = (frame.base64 === undefined ? frame.body : fromBase64(frame.base64)) as Body;
+    this.contentType = frame.contentType;
+    this.to = frame.to;
+    this.seq = frame.seq;
+    this.epoch = frame.epoch;
+    this.messageId = frame.messageId;
+    this.time = frame.time;
+    this.headers = frame.headers ?? {};
+    this.group = frame.group;
+    this.replyTo = frame.replyTo;
+    this.correlationId = frame.correlationId;
+  }
+}
+
+/**
+ * A message of a topic.
+ *
+ * @example
+ * for await (const { topic, body } of dunlin.topic("sensors/+/temperature").subscribe()) console.log(topic, body);
+ */
+export class TopicMessage<Body = unknown> extends Received<Body> {
+  /** The topic it was published to, which a filter does not tell. */
+  readonly topic: string;
+  /** Whether the topic had kept it, so that it is older than this subscription. */
+  readonly retained: boolean;
+
+  /** @internal */
+  constructor(frame: TopicFrame) {
+    super(frame);
+    this.topic = frame.to.slice(6);
+    this.retained = frame.retained === true;
+  }
+}
+
+/**
  * A message leased to this consumer. Its lease is kept alive until it is settled by `ack`, `release`, `fail` or `dead`; the
  * first of these counts, and a further one returns the first one's promise. They never reject: `true` means that the broker
  * has settled it durably, `false` that the lease was no longer held, so that the message was or will be delivered again.
@@ -37,29 +103,7 @@ export interface FailOptions {
  *   }
  * }
  */
-export class Message<Body = unknown> {
-  /** The body: the JSON value that was sent, or a `Uint8Array`. */
-  readonly body: Body;
-  /** Media type of the body, where its publisher named one or it is bytes. */
-  readonly contentType: string | undefined;
-  /** Address of the queue, such as `queue:jobs`. */
-  readonly to: string;
-  /** Number in the queue. */
-  readonly seq: number;
-  /** Which life of the queue `seq` counts in. */
-  readonly epoch: number;
-  /** The publisher's id for it. */
-  readonly messageId: string;
-  /** When the broker accepted it, in milliseconds since 1970. */
-  readonly time: number;
-  /** Text sent with it. */
-  readonly headers: Record<string, string>;
-  /** Ordering key. */
-  readonly group: string | undefined;
-  /** Address for an answer. */
-  readonly replyTo: string | undefined;
-  /** What the answer belongs to. */
-  readonly correlationId: string | undefined;
+export class Message<Body = unknown> extends Received<Body> {
   /** 1 at the first delivery, and one more each time it comes back. */
   readonly attempt: number;
   /** Whether it may have been handed out before. */
@@ -69,17 +113,7 @@ export class Message<Body = unknown> {
 
   /** @internal */
   constructor(frame: MessageFrame, lease: Lease, holder: Holder) {
-    this.body = (frame.base64 === undefined ? frame.body : fromBase64(frame.base64)) as Body;
-    this.contentType = frame.contentType;
-    this.to = frame.to;
-    this.seq = frame.seq;
-    this.epoch = frame.epoch;
-    this.messageId = frame.messageId;
-    this.time = frame.time;
-    this.headers = frame.headers ?? {};
-    this.group = frame.group;
-    this.replyTo = frame.replyTo;
-    this.correlationId = frame.correlationId;
+    super(frame);
     this.attempt = frame.attempt;
     this.redelivered = frame.redelivered;
     this.#lease = lease;

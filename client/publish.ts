@@ -1,4 +1,4 @@
-// A message on its way into a queue: what it looks like as a frame, and what its confirm or refusal tells the caller.
+// A message on its way into a queue or topic: what it looks like as a frame, and what its confirm or refusal tells the caller.
 import { toBase64 } from "./base64.ts";
 import { DunlinError, errorOf } from "./errors.ts";
 import type { Entry } from "./outbox.ts";
@@ -11,7 +11,7 @@ import { MAX_FRAME_BYTES, type Reply } from "./wire.ts";
  * await jobs.send({ orderId: 7 }, { messageId: "order-7", group: "customer-3", delayMs: 60_000 });
  */
 export interface SendOptions {
-  /** For deduplication: the same id is stored once in the queue's window (5 minutes by default). By default a unique one. */
+  /** For deduplication: the same id is taken once in the window of the queue or topic (5 minutes by default). By default a unique one. */
   messageId?: string;
   /** Text with the message, for its consumer. */
   headers?: Record<string, string>;
@@ -34,7 +34,18 @@ export interface SendOptions {
 }
 
 /**
- * One message of a batch.
+ * What a message to a topic carries beside its body. All are optional.
+ *
+ * @example
+ * await dunlin.topic("lamps/hall").publish("on", { retain: true });
+ */
+export interface PublishOptions extends Omit<SendOptions, "delayMs" | "deliverAt"> {
+  /** The topic keeps the message until the next retained one, for subscribers to come; an empty `Uint8Array` clears it. */
+  retain?: boolean;
+}
+
+/**
+ * One message of a batch for a queue.
  *
  * @example
  * const batch: BatchMessage[] = [{ body: 1 }, { body: 2, delayMs: 5_000 }];
@@ -45,6 +56,20 @@ export interface BatchMessage extends SendOptions {
 }
 
 /**
+ * One message of a batch for a topic.
+ *
+ * @example
+ * const batch: TopicBatchMessage[] = [{ body: "tick" }, { body: "tock", retain: true }];
+ */
+export interface TopicBatchMessage extends PublishOptions {
+  /** Any JSON value, or bytes. */
+  body: unknown;
+}
+
+/** A message with all that one to a queue or to a topic may carry. */
+export type Outgoing = BatchMessage & TopicBatchMessage;
+
+/**
  * The broker's receipt for a message that is safely on disk.
  *
  * @example
@@ -53,11 +78,11 @@ export interface BatchMessage extends SendOptions {
 export interface SendResult {
   /** The message's id, chosen by the caller or the client. */
   messageId: string;
-  /** Its number in the queue. */
+  /** Its number in the queue or topic. */
   seq: number;
-  /** Which life of the queue `seq` counts in: another one after the queue was deleted and made anew. */
+  /** Which life of the queue or topic `seq` counts in: another one after it was deleted and made anew. */
   epoch: number;
-  /** Whether the queue had it before; the other fields are the first one's. */
+  /** Whether it was there before; the other fields are the first one's. */
   duplicate: boolean;
 }
 
@@ -101,9 +126,9 @@ export class Publish implements Entry {
  * @param messageId for when the options name none
  * @throws DunlinError `bad-body` when the body cannot be written as JSON, `frame-too-large` when no frame could hold it
  */
-export function publishText(id: number, to: string, message: BatchMessage, messageId: string): string {
-  const { headers, group, priority, delayMs, deliverAt, ttlMs, replyTo, correlationId } = message;
-  const fields = { headers, group, priority, delayMs, deliverAt, ttlMs, replyTo, correlationId };
+export function publishText(id: number, to: string, message: Outgoing, messageId: string): string {
+  const { headers, group, priority, delayMs, deliverAt, ttlMs, replyTo, correlationId, retain } = message;
+  const fields = { headers, group, priority, delayMs, deliverAt, ttlMs, replyTo, correlationId, retain };
   const frame = { op: "publish", id, to, ...payloadOf(message), messageId: message.messageId ?? messageId };
   let text: string;
   try {
@@ -115,7 +140,7 @@ export function publishText(id: number, to: string, message: BatchMessage, messa
   return text;
 }
 
-function payloadOf({ body, contentType }: BatchMessage): object {
+function payloadOf({ body, contentType }: Outgoing): object {
   if (body instanceof Uint8Array) {
     return { base64: toBase64(body), contentType: contentType ?? "application/octet-stream" };
   }

@@ -1,16 +1,8 @@
 // A queue by name: what an application sends to it and takes from it.
 import { type ConsumeOptions, Consumer } from "./consumer.ts";
-import type { Engine } from "./engine.ts";
-import { DunlinError } from "./errors.ts";
 import type { Message } from "./message.ts";
-import {
-  type BatchMessage,
-  BatchOutcome,
-  Publish,
-  publishText,
-  type SendOptions,
-  type SendResult,
-} from "./publish.ts";
+import type { BatchMessage, SendOptions, SendResult } from "./publish.ts";
+import type { Publisher } from "./publisher.ts";
 
 /**
  * A queue of the namespace. It comes into being on first use; making this object does nothing yet.
@@ -26,16 +18,12 @@ import {
 export class Queue<Body = unknown> {
   /** The queue's name. */
   readonly name: string;
-  readonly #engine: Engine;
-  readonly #newMessageId: () => string;
-  readonly #to: string;
+  readonly #publisher: Publisher;
 
   /** @internal */
-  constructor(engine: Engine, name: string, newMessageId: () => string) {
+  constructor(name: string, publisher: Publisher) {
     this.name = name;
-    this.#engine = engine;
-    this.#newMessageId = newMessageId;
-    this.#to = `queue:${name}`;
+    this.#publisher = publisher;
   }
 
   /**
@@ -48,13 +36,8 @@ export class Queue<Body = unknown> {
    * @example
    * const { seq } = await jobs.send({ n: 1 }, { group: "customer-3" });
    */
-  async send(body: Body | Uint8Array, options: SendOptions = {}): Promise<SendResult> {
-    const id = this.#engine.nextId();
-    const text = publishText(id, this.#to, { ...options, body }, this.#newMessageId());
-    this.#claim(1, text.length);
-    return new Promise((confirmed, failed) => {
-      this.#engine.post(new Publish(id, text, { confirmed, failed }));
-    });
+  send(body: Body | Uint8Array, options: SendOptions = {}): Promise<SendResult> {
+    return this.#publisher.publishOne({ ...options, body });
   }
 
   /**
@@ -65,18 +48,8 @@ export class Queue<Body = unknown> {
    * @example
    * await jobs.sendBatch([{ body: { n: 1 } }, { body: { n: 2 }, messageId: "two" }]);
    */
-  async sendBatch(messages: readonly BatchMessage[]): Promise<SendResult[]> {
-    const outcome = new BatchOutcome(messages.length);
-    let bytes = 0;
-    const entries = messages.map((message, index) => {
-      const id = this.#engine.nextId();
-      const text = publishText(id, this.#to, message, this.#newMessageId());
-      bytes += text.length;
-      return new Publish(id, text, outcome.at(index));
-    });
-    this.#claim(messages.length, bytes);
-    for (const entry of entries) this.#engine.post(entry);
-    return outcome.promise;
+  sendBatch(messages: readonly BatchMessage[]): Promise<SendResult[]> {
+    return this.#publisher.publish(messages);
   }
 
   /**
@@ -92,16 +65,6 @@ export class Queue<Body = unknown> {
    * }
    */
   consume(options: ConsumeOptions = {}): AsyncIterableIterator<Message<Body>, undefined> {
-    return new Consumer<Body>(this.#engine, this.#engine.nextSub(), this.#to, options);
-  }
-
-  #claim(messages: number, bytes: number): void {
-    if (this.#engine.ended) throw this.#engine.ended;
-    if (this.#engine.outbox.hasRoom(messages, bytes)) return;
-    throw new DunlinError("The outbox is full: too many messages are not confirmed yet", {
-      kind: "outbox-full",
-      retry: "after",
-      afterMs: 100,
-    });
+    return new Consumer<Body>(this.#publisher.engine, this.#publisher.to, options);
   }
 }

@@ -31,6 +31,7 @@ export interface OkFrame {
   seq?: number;
   epoch?: number;
   duplicate?: boolean;
+  recovered?: boolean;
   lost?: Delivery[];
 }
 
@@ -45,8 +46,21 @@ export interface ErrorFrame {
   afterMs?: number;
 }
 
-/** A delivery. */
-export interface MessageFrame {
+/** A place in a topic. */
+export interface Place {
+  epoch: number;
+  seq: number;
+}
+
+/** Where hello asks a subscription to go on: after that message. */
+export interface ResumePoint extends Place {
+  sub: number;
+  to: string;
+  credit: number;
+}
+
+/** A message of a topic. */
+export interface TopicFrame {
   op: "message";
   sub: number;
   seq: number;
@@ -61,6 +75,12 @@ export interface MessageFrame {
   group?: string;
   replyTo?: string;
   correlationId?: string;
+  /** It was kept by the topic and is older than the subscription. */
+  retained?: boolean;
+}
+
+/** A message of a queue. */
+export interface MessageFrame extends TopicFrame {
   delivery: Delivery;
   attempt: number;
   redelivered: boolean;
@@ -72,6 +92,8 @@ export interface EventFrame {
   kind: string;
   sub?: number;
   reason?: string;
+  skipped?: number;
+  recovered?: boolean;
 }
 
 /** The broker is about to close the socket. */

@@ -1,12 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Broker, startBroker } from "../support/broker.ts";
 import { openSite, type Site } from "./support/site.ts";
 
 const TIMEOUT_MS = 120_000;
-const EXAMPLE = new URL("../../examples/browser.html", import.meta.url);
+const EXAMPLES = new URL("../../examples/", import.meta.url);
 
 let site: Site;
 let broker: Broker;
@@ -14,8 +15,14 @@ let pages: Server;
 
 beforeAll(async () => {
   [site, broker] = await Promise.all([openSite(), startBroker()]);
-  const html = (await readFile(EXAMPLE, "utf8")).replaceAll("http://127.0.0.1:8787", broker.url);
-  pages = createServer((_, answer) => answer.writeHead(200, { "content-type": "text/html" }).end(html));
+  pages = createServer(async (request, answer) => {
+    const html = await readFile(new URL(`.${request.url}`, EXAMPLES), "utf8").catch(() => undefined);
+    if (html === undefined) answer.writeHead(204).end();
+    else {
+      const own = html.replaceAll("http://127.0.0.1:8787", broker.url);
+      answer.writeHead(200, { "content-type": "text/html" }).end(own);
+    }
+  });
   await new Promise<void>((listening) => pages.listen(0, "127.0.0.1", listening));
 }, TIMEOUT_MS);
 
@@ -25,14 +32,30 @@ afterAll(async () => {
   pages?.close();
 }, TIMEOUT_MS);
 
-it("[CLI12] the example page, served from another port, shares its queue with a call over HTTP", {
-  timeout: TIMEOUT_MS,
-}, async () => {
+/** Opens an example, and gathers what goes wrong in it. */
+async function openExample(name: string) {
   const { page } = await site.newTab();
   const problems: string[] = [];
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (message) => problems.push(message.text()));
-  await page.goto(`http://127.0.0.1:${(pages.address() as AddressInfo).port}/browser.html`);
+  await page.goto(`http://127.0.0.1:${(pages.address() as AddressInfo).port}/${name}`);
+  return { page, problems };
+}
+
+/** Waits until the page's list has so many lines, and tells them. */
+async function lines(page: Page, count: number, problems: string[]): Promise<string[]> {
+  await page
+    .waitForFunction((lines) => document.querySelectorAll("li").length >= lines, count, { timeout: 60_000 })
+    .catch(() => {
+      throw new Error(`the page does not show ${count} lines; it said: ${problems.join(" | ") || "nothing"}`);
+    });
+  return page.locator("li").allTextContents();
+}
+
+it("[CLI12] the example page, served from another port, shares its queue with a call over HTTP", {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const { page, problems } = await openExample("browser.html");
   await page.fill("input", "from the page");
   await page.click("button");
   const called = await fetch(`${broker.url}/v1/queues/jobs/messages`, {
@@ -41,12 +64,26 @@ it("[CLI12] the example page, served from another port, shares its queue with a 
     body: JSON.stringify({ text: "from a call" }),
   });
   expect(called.status).toBe(201);
-  await page
-    .waitForFunction(() => document.querySelectorAll("li").length === 2, undefined, { timeout: 60_000 })
-    .catch(() => {
-      throw new Error(`the page does not show both jobs; it said: ${problems.join(" | ") || "nothing"}`);
-    });
-  const shown = await page.locator("li").allTextContents();
+  const shown = await lines(page, 2, problems);
   expect(shown.sort()).toEqual(["from a call", "from the page"]);
   expect(problems).toEqual([]);
+});
+
+it("[TCL3] [CLI12] the example of a topic shows every tab what any of them says, and a new one the last line", {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const first = await openExample("topic.html");
+  const say = async (text: string) => {
+    await first.page.fill("input", text);
+    await first.page.click("button");
+  };
+  await say("one");
+  expect(await lines(first.page, 1, first.problems)).toEqual(["one"]);
+  const second = await openExample("topic.html");
+  expect(await lines(second.page, 1, second.problems)).toEqual(["one"]);
+  await say("two");
+  for (const { page, problems } of [first, second]) {
+    expect(await lines(page, 2, problems)).toEqual(["one", "two"]);
+    expect(problems).toEqual([]);
+  }
 });

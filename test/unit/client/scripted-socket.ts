@@ -91,11 +91,13 @@ export class ScriptedSocket extends EventTarget {
     return (await this.nextTexts()).flatMap((text) => JSON.parse(text) as Frame | Frame[]);
   }
 
-  /** Confirms publishes with made-up places in the log, and settles, subscribes and the rest with what was asked. */
+  /** Confirms publishes with made-up places in the log, subscribes at the log's beginning, and the rest with what was asked. */
   confirm(frames: Frame[]): void {
     const asked = frames.filter((frame) => frame.id !== undefined);
     this.receive(
       asked.map((frame) => {
+        const place = { sub: frame.sub, epoch: 1, seq: 0, recovered: true };
+        if (frame.op === "subscribe") return { op: "ok", id: frame.id!, ...place };
         if (frame.op !== "publish") return { op: "ok", id: frame.id!, lost: [] };
         return {
           op: "ok",
@@ -161,6 +163,12 @@ export function delivery(sub: number, handle: string, fields: Record<string, unk
     redelivered: false,
   };
   return { op: "message", sub, delivery: handle, body: handle, ...place, ...fields };
+}
+
+/** A message of a topic as the broker sends it. */
+export function news(sub: number, seq: number, fields: Record<string, unknown> = {}): Frame {
+  const place = { seq, epoch: 1, messageId: `m-${seq}`, time: 0, to: "topic:news" };
+  return { op: "message", sub, body: `news ${seq}`, ...place, ...fields };
 }
 
 /** Polls until a condition holds. */
