@@ -56,10 +56,12 @@ describe("addresses", () => {
     }
   });
 
-  it("[ADR4] a topic address is an error for now and disturbs nothing", async ({ world }) => {
+  it("[ADR4] topic:NAME is a topic, and another thing than the queue of the same name", async ({ world }) => {
     const wire = await world.connect();
-    expect(await wire.error({ op: "publish", to: "topic:t", body: 1 })).toMatchObject({ op: "error" });
-    expect(await wire.error({ op: "subscribe", sub: 1, to: "topic:t" })).toMatchObject({ op: "error" });
+    await wire.ok({ op: "subscribe", sub: 1, to: "queue:a:b" });
+    await wire.ok({ op: "subscribe", sub: 2, to: "topic:a:b" });
+    await wire.ok({ op: "publish", to: "topic:a:b", body: 1 });
+    expect(await wire.nextMessage(2)).toMatchObject({ sub: 2, to: "topic:a:b", body: 1 });
     await expectAlive(wire);
   });
 

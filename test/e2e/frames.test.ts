@@ -70,7 +70,7 @@ describe("batches", () => {
         { op: "publish", to: 7, body: "x" } as WireFrame,
         { op: "launch" },
         { op: "publish", to: "queue:q", body: "b" },
-        { op: "publish", to: "topic:t", body: "x" },
+        { op: "publish", to: "topic:t/+", body: "x" },
         { op: "publish", to: "queue:q", body: "c" },
       ]),
     );

@@ -161,9 +161,6 @@ describe("what is not served", () => {
     ]) {
       expectError(await wire.error(frame), 5, "not-supported");
     }
-    const willing = await world.connect(false);
-    const will = { to: "queue:q", body: "gone", delaySeconds: 1 };
-    expectError(await willing.error({ op: "hello", will }), 5, "not-supported");
     expect((await world.call("GET", queuePath("q"))).status).toBe(404);
     await expectAlive(wire);
   });

@@ -93,9 +93,11 @@ function under(...folders: string[]): (file: string) => boolean {
 /** Files that decide and encode: no clock, no randomness, no waiting, nothing of the platform. */
 const PURE = WORKER.filter(
   (file) =>
-    under("queue", "link", "message", "bytes", "log")(file) ||
-    /^worker\/gateway\/sessions?(-store)?\.ts$/.test(file),
-).filter((file) => !/^worker\/queue\/(queue-object|outbound)\.ts$/.test(file));
+    under(
+      ...["queue", "topic", "filter", "link", "message", "bytes", "log"],
+      ...["gateway/backlog", "protocol/mqtt/codec"],
+    )(file) || /^worker\/gateway\/(sessions?|session-store|fanout|queues)\.ts$/.test(file),
+).filter((file) => !/^worker\/(queue|topic)\/(\w+-object|outbound|introductions|register)\.ts$/.test(file));
 
 /** The shells: one object each. */
 const SHELL = /^worker\/\w+\/\w+-object\.ts$/;
@@ -149,9 +151,17 @@ describe("rooms", () => {
   });
 
   it("codecs know nothing of queues, gateways and HTTP", () => {
-    const codecs = WORKER.filter(under("bytes", "message", "link"));
+    const codecs = WORKER.filter(under("bytes", "message", "link", "protocol/mqtt/codec"));
     expect(codecs.length).toBeGreaterThan(8);
-    expect(reaching(codecs, under("queue", "gateway", "http", "protocol", "directory", "log"))).toEqual([]);
+    expect(
+      reaching(codecs, (from, file) => {
+        const own = under("protocol/mqtt/codec");
+        return (
+          under("queue", "topic", "gateway", "http", "protocol", "directory", "log")(from) &&
+          !(own(file) && own(from))
+        );
+      }),
+    ).toEqual([]);
   });
 
   it("bytes know nothing of messages, messages nothing of links", () => {
@@ -163,20 +173,23 @@ describe("rooms", () => {
     expect(reaching(WORKER.filter(under("message")), under("link"))).toEqual([]);
   });
 
-  it("queues know nothing of sockets, sessions and protocols", () => {
+  it("queues and topics know nothing of sockets, sessions and protocols", () => {
     const rpc = (from: string) => from === "worker/gateway/rpc.ts";
     expect(
       reaching(
-        WORKER.filter(under("queue", "log", "directory")),
+        WORKER.filter(under("queue", "topic", "log", "directory", "filter")),
         (from) => under("gateway", "protocol", "http")(from) && !rpc(from),
       ),
     ).toEqual([]);
   });
 
-  it("gateways know nothing of queues' storage and machine", () => {
-    const rpc = (from: string) => from === "worker/queue/rpc.ts";
+  it("gateways know nothing of the storage and the machines of queues and topics", () => {
+    const offered = (from: string) => /^worker\/(queue\/rpc|topic\/(rpc|placement|register))\.ts$/.test(from);
     expect(
-      reaching(WORKER.filter(under("gateway", "protocol")), (from) => under("queue")(from) && !rpc(from)),
+      reaching(
+        WORKER.filter(under("gateway", "protocol")),
+        (from) => under("queue", "topic")(from) && !offered(from),
+      ),
     ).toEqual([]);
   });
 

@@ -12,12 +12,12 @@ function packet(stream: number, number: number): DeliveryView {
 
 /** An order and what it handed on, as `stream:number`. */
 function ordered(): {
-  order: DeliveryOrder;
+  order: DeliveryOrder<DeliveryView>;
   handed: string[];
   take: (stream: number, number: number) => void;
 } {
   const handed: string[] = [];
-  const order = new DeliveryOrder(() => handed.push("flush"));
+  const order = new DeliveryOrder<DeliveryView>(() => handed.push("flush"));
   const take = (stream: number, number: number) =>
     order.take(packet(stream, number), (view) => handed.push(`${view.stream}:${view.number}`));
   return { order, handed, take };

@@ -1,0 +1,58 @@
+// Who may publish to and hear which topics.
+import { SignJWT } from "jose";
+import { expect } from "vitest";
+import { hear, listen, tell } from "../support/topic-wire.ts";
+import { expectError, noMessage, type World, withBroker } from "./harness.ts";
+
+const SECRET = "a secret that only the tests know, of more than 32 bytes";
+const it = withBroker({ env: { DUNLIN_AUTH_SECRET: SECRET } });
+
+type Allow = { do: string[]; on: string }[];
+const EVERYTHING: Allow = [{ do: ["publish", "subscribe", "consume", "manage"], on: "*" }];
+
+function sign(sub: string, allow: Allow): Promise<string> {
+  return new SignJWT({ dunlin: { allow } })
+    .setProtectedHeader({ alg: "HS256" })
+    .setSubject(sub)
+    .setExpirationTime("1h")
+    .sign(new TextEncoder().encode(SECRET));
+}
+
+const open = async (world: World, allow: Allow, sub = "ann", hello: object = {}) =>
+  world.connect({ ...hello, token: await sign(sub, allow) });
+
+it("[TJS33] a publish needs publish on the topic, and a refused one reaches nobody", async ({ world }) => {
+  const all = await open(world, EVERYTHING);
+  await listen(all, 1, "#");
+  const wire = await open(world, [{ do: ["publish"], on: "topic:news/#" }], "bob");
+  await tell(wire, "news/a", 1);
+  expectError(await wire.error({ op: "publish", to: "topic:weather", body: 2 }), 2, "forbidden");
+  expectError(await wire.error({ op: "publish", to: "queue:news/a", body: 2 }), 2, "forbidden");
+  expectError(await wire.error({ op: "subscribe", sub: 1, to: "topic:news/a" }), 2, "forbidden");
+  expect(await hear(all, 1, 1)).toMatchObject([{ body: 1 }]);
+  await noMessage(all);
+});
+
+it("[TJS34] a filter needs subscribe on all that it can match", async ({ world }) => {
+  const wire = await open(world, [{ do: ["subscribe"], on: "topic:news/#" }]);
+  for (const filter of ["news", "news/a", "news/+", "news/#", "news/+/b"]) {
+    await listen(wire, 1, filter);
+    await wire.ok({ op: "unsubscribe", sub: 1 });
+  }
+  for (const filter of ["#", "+", "+/a", "weather", "newsroom"]) {
+    expectError(await wire.error({ op: "subscribe", sub: 1, to: `topic:${filter}` }), 2, "forbidden");
+  }
+  expectError(await wire.error({ op: "publish", to: "topic:news/a", body: 1 }), 2, "forbidden");
+  const consumer = await open(world, [{ do: ["consume"], on: "*" }], "carl");
+  expectError(await consumer.error({ op: "subscribe", sub: 1, to: "topic:news" }), 2, "forbidden");
+});
+
+it("[TJS34] an entry of resume needs it too", async ({ world }) => {
+  const resume = [{ sub: 1, to: "topic:secret", epoch: 1, seq: 0 }];
+  const wire = await open(world, [{ do: ["subscribe"], on: "topic:news/#" }], "ann", { resume });
+  const gone = await wire.next(({ op, kind }) => op === "event" && kind === "gone");
+  expect(gone).toMatchObject({ sub: 1, reason: expect.stringContaining("forbidden") });
+  const all = await open(world, EVERYTHING, "bob");
+  await tell(all, "secret", 1);
+  await noMessage(wire);
+});
