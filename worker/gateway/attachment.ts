@@ -20,6 +20,13 @@ export interface Attached {
   state: unknown;
 }
 
+/** A session as its socket carries it. */
+export function attachedSession(session: Session): NonNullable<Attached["session"]> {
+  const { id, namespace, client, principal, expirySeconds } = session;
+  const seconds = Number.isFinite(expirySeconds) ? expirySeconds : null;
+  return { id, namespace, client, principal, expirySeconds: seconds };
+}
+
 /** Stands in the attachment when its state is in the table. */
 interface Elsewhere extends Omit<Attached, "state"> {
   elsewhere: true;

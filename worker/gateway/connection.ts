@@ -3,6 +3,7 @@ import type { Principal } from "../auth/principal.ts";
 import type { DeliveryView } from "../link/deliveries.ts";
 import type { TopicRun } from "./fanout.ts";
 import type { QueueSubscription, Session, Subscription, TopicSubscription } from "./session.ts";
+import type { Writes } from "./writes.ts";
 
 /** A piece of a frame: text, or whole packets. */
 export type Chunk = string | Uint8Array;
@@ -74,24 +75,24 @@ export class Connection {
   /** What arrived while the connection was being authenticated, in order. */
   readonly held: (() => void)[] = [];
   authenticating = false;
+  /** Size of what arrived meanwhile, characters or bytes. */
+  heldBytes = 0;
   /** Ends the connection when no hello comes. */
   helloTimer: ReturnType<typeof setTimeout> | null = null;
   /** Requests that were not answered yet. */
   waiting = 0;
-  /** What must outlive the object's memory has changed since it was last written down. */
-  changed = false;
   readonly #socket: Socket;
-  readonly #dirty: Set<Connection>;
+  readonly #writes: Writes;
   #chunks: Chunk[] = [];
   #size = 0;
 
   constructor(
     socket: Socket,
-    dirty: Set<Connection>,
+    writes: Writes,
     facts: Pick<Connection, "id" | "protocol" | "urlNamespace" | "principal">,
   ) {
     this.#socket = socket;
-    this.#dirty = dirty;
+    this.#writes = writes;
     this.id = facts.id;
     this.protocol = facts.protocol;
     this.urlNamespace = facts.urlNamespace;
@@ -102,18 +103,26 @@ export class Connection {
     return this.#socket.readyState === OPEN;
   }
 
+  /** Characters or bytes that wait to be sent. */
+  get size(): number {
+    return this.#size;
+  }
+
   /** Adds to what the next flush sends. */
   write(chunk: Chunk): void {
-    if (this.#size + chunk.length > MAX_JOINED) this.flush();
-    this.#chunks.push(chunk);
-    this.#size += chunk.length;
-    this.#dirty.add(this);
+    this.#add(chunk);
+    this.#writes.now(this);
+  }
+
+  /** Adds to what is sent soon: what may wait for more of its kind. */
+  writeSoon(chunk: Chunk): void {
+    this.#add(chunk);
+    this.#writes.soon(this);
   }
 
   /** Has its state written down with the next flush. */
   change(): void {
-    this.changed = true;
-    this.#dirty.add(this);
+    this.#writes.changed(this);
   }
 
   /** Sends what was written, as one frame; returns its size, characters or bytes. */
@@ -127,9 +136,17 @@ export class Connection {
     return size;
   }
 
+  #add(chunk: Chunk): void {
+    if (this.#size + chunk.length > MAX_JOINED) this.flush();
+    this.#chunks.push(chunk);
+    this.#size += chunk.length;
+  }
+
   /** Sends what was written and closes. A socket that is closing already is left alone. */
   close(code: number, reason: string): void {
     this.flush();
-    if (this.open) this.#socket.close(code, reason);
+    if (!this.open) return;
+    this.#socket.close(code, reason);
+    this.#writes.closed(this);
   }
 }

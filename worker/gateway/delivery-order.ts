@@ -3,6 +3,8 @@
 
 /** How long a packet waits for the ones before it; they are lost then, with the answer they rode on. */
 const PATIENCE_MS = 2_000;
+/** Objects whose packets are kept in order at once; one that is forgotten begins anew with its next packet. */
+const MAX_ORDERS = 1_000;
 
 /** A packet's place: the life of the object that sent it, and its number there. */
 interface Numbered {
@@ -100,4 +102,19 @@ export class DeliveryOrder<P extends Numbered> {
       hand(packet);
     }
   }
+}
+
+/** Finds or begins the order of an object, by its name. */
+export function orderOf<P extends Numbered>(
+  orders: Map<string, DeliveryOrder<P>>,
+  objectName: string,
+  afterWait: () => void,
+): DeliveryOrder<P> {
+  let order = orders.get(objectName);
+  if (order === undefined) {
+    if (orders.size >= MAX_ORDERS) orders.delete(orders.keys().next().value!);
+    order = new DeliveryOrder(afterWait);
+    orders.set(objectName, order);
+  }
+  return order;
 }

@@ -5,18 +5,18 @@ import { splitObjectName } from "../address.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { Env } from "../env.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
-import { HELLO_TIMEOUT_MS } from "../limits.ts";
+import { HELLO_TIMEOUT_MS, MAX_FRAME_BYTES } from "../limits.ts";
 import { DeliveryView } from "../link/deliveries.ts";
 import { TopicPacketView } from "../link/topic-packet.ts";
 import { DurableSql } from "../log/sql.ts";
 import { RecordView } from "../message/record.ts";
 import { JsonProtocol } from "../protocol/json/protocol.ts";
 import { MqttProtocol } from "../protocol/mqtt/protocol.ts";
-import { type Attached, AttachmentStore } from "./attachment.ts";
+import { type Attached, AttachmentStore, attachedSession } from "./attachment.ts";
 import { Backlog } from "./backlog/backlog.ts";
 import { addressLink, type Broker, OUTBOX } from "./broker.ts";
 import { Connection, type Protocol } from "./connection.ts";
-import { DeliveryOrder } from "./delivery-order.ts";
+import { type DeliveryOrder, orderOf } from "./delivery-order.ts";
 import { Fanout } from "./fanout.ts";
 import { countRetained, Interest } from "./interest.ts";
 import { Links } from "./links.ts";
@@ -28,11 +28,10 @@ import { Sessions } from "./sessions.ts";
 import { Sys } from "./sys.ts";
 import { TokenClock } from "./token-clock.ts";
 import { Topics } from "./topics.ts";
+import { Writes } from "./writes.ts";
 
 const HEARTBEAT = { request: "ping", response: "pong" };
 const SHARD = "gateway";
-/** Objects whose packets are kept in order at once; one that is forgotten begins anew with its next packet. */
-const MAX_ORDERS = 1_000;
 /** Facts of the backlog that may wait are written after this, ms. */
 const LAZY_MS = 1_000;
 
@@ -40,7 +39,13 @@ const LAZY_MS = 1_000;
 export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   readonly #connections = new Map<WebSocket, Connection>();
   readonly #sockets = new Map<Connection, WebSocket>();
-  readonly #dirty = new Set<Connection>();
+  readonly #writes = new Writes({
+    remember: (connection) => this.#remember(connection),
+    sent: ({ session }, size) => {
+      if (session !== undefined) this.#sys.traffic(session.namespace).bytesSent += size;
+    },
+    flush: () => this.#flush(),
+  });
   readonly #attachments: AttachmentStore;
   readonly #links: Links;
   readonly #fanout = new Fanout((namespace, messages) => {
@@ -143,12 +148,13 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
     const connection = this.#connections.get(socket);
     if (connection === undefined) return;
-    if (connection.session !== undefined) {
-      const length = typeof data === "string" ? data.length : data.byteLength;
-      this.#sys.traffic(connection.session.namespace).bytesReceived += length;
-    }
-    if (data === HEARTBEAT.request) connection.write(HEARTBEAT.response);
-    else connection.protocol.receive(connection, data);
+    const length = typeof data === "string" ? data.length : data.byteLength;
+    const { session } = connection;
+    if (session !== undefined) this.#sys.traffic(session.namespace).bytesReceived += length;
+    connection.heldBytes = connection.authenticating ? connection.heldBytes + length : 0;
+    if (connection.heldBytes > MAX_FRAME_BYTES) connection.close(4413, "too much before the answer to a token");
+    else if (data === HEARTBEAT.request) connection.write(HEARTBEAT.response);
+    else this.#receive(connection, data);
     this.#flush();
   }
 
@@ -206,6 +212,16 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     });
     if (isRefusal(outcome)) throw new Error(outcome.message);
     return { unwanted: outcome };
+  }
+
+  /** A bug that one client's frame meets ends its connection, and no other. */
+  #receive(connection: Connection, data: string | ArrayBuffer): void {
+    try {
+      connection.protocol.receive(connection, data);
+    } catch (error) {
+      console.error("a frame could not be carried out:", error);
+      connection.close(4000, "the broker failed on this frame");
+    }
   }
 
   #queueInOrder(queueObject: string, packet: Uint8Array): void {
@@ -288,7 +304,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     socket: WebSocket,
     facts: Pick<Connection, "id" | "protocol" | "urlNamespace" | "principal">,
   ): Connection {
-    const connection = new Connection(socket, this.#dirty, facts);
+    const connection = new Connection(socket, this.#writes, facts);
     this.#connections.set(socket, connection);
     this.#sockets.set(connection, socket);
     return connection;
@@ -297,14 +313,20 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   #disconnected(socket: WebSocket): void {
     const connection = this.#connections.get(socket);
     if (connection === undefined) return;
+    this.#ended(connection);
+    this.#backlog.flushLazy();
+    this.#flush();
+  }
+
+  #ended(connection: Connection): void {
+    const socket = this.#sockets.get(connection);
+    if (socket === undefined) return;
     this.#connections.delete(socket);
     this.#sockets.delete(connection);
     clearTimeout(connection.helloTimer);
     this.#attachments.forget(connection.id);
     connection.protocol.closed(connection);
     this.#sessions.lost(connection, Date.now());
-    this.#backlog.flushLazy();
-    this.#flush();
   }
 
   #welcomed(connection: Connection): void {
@@ -315,13 +337,12 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
 
   /** Writes down with the socket what its connection is now. */
   #remember(connection: Connection): void {
-    connection.changed = false;
     const { id, protocol, urlNamespace, principal = null, session } = connection;
     const attached: Attached = {
       ...{ version: 1, id, protocol: protocol.names[0], urlNamespace },
       // Once there is a session, its principal is the one that counts: both would not fit.
       principal: session === undefined ? principal : null,
-      session: session === undefined ? null : plain(session),
+      session: session === undefined ? null : attachedSession(session),
       state: protocol.save(connection),
     };
     this.#sockets.get(connection)?.serializeAttachment(this.#attachments.fit(attached));
@@ -332,17 +353,12 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
    * set for what ends next. The output gate holds all of it until the rows are on disk.
    */
   #flush(): void {
+    // What was closed here counts as gone at once: a peer that is dead never answers, and its will waits for nothing.
+    for (const connection of this.#writes.takeClosed()) this.#ended(connection);
     this.#backlog.commit();
     if (this.#backlog.lazy) this.#lazyTimer ??= setTimeout(() => this.#flushLazy(), LAZY_MS);
     this.#links.flush();
-    for (const connection of this.#dirty) {
-      if (connection.changed) this.#remember(connection);
-      const bytes = connection.flush();
-      if (connection.session !== undefined) {
-        this.#sys.traffic(connection.session.namespace).bytesSent += bytes;
-      }
-    }
-    this.#dirty.clear();
+    this.#writes.flush(this.#links.busy, Date.now());
     const deadlines = this.#protocols.map(({ nextDeadline }) => nextDeadline);
     const deadline = Math.min(
       this.#sessions.nextDeadline,
@@ -366,33 +382,8 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   }
 }
 
-function orderOf<P extends { stream: number; number: number }>(
-  orders: Map<string, DeliveryOrder<P>>,
-  objectName: string,
-  afterWait: () => void,
-): DeliveryOrder<P> {
-  let order = orders.get(objectName);
-  if (order === undefined) {
-    if (orders.size >= MAX_ORDERS) orders.delete(orders.keys().next().value!);
-    order = new DeliveryOrder(afterWait);
-    orders.set(objectName, order);
-  }
-  return order;
-}
-
 function countOf(packet: Uint8Array, start: number): number {
   let count = 0;
   for (const view = new RecordView(packet, start); view.valid; view.next()) count++;
   return count;
-}
-
-function plain({
-  id,
-  namespace,
-  client,
-  principal,
-  expirySeconds,
-}: Session): NonNullable<Attached["session"]> {
-  const seconds = Number.isFinite(expirySeconds) ? expirySeconds : null;
-  return { id, namespace, client, principal, expirySeconds: seconds };
 }

@@ -24,6 +24,7 @@ export class Links {
   readonly #queues = new Map<string, ObjectLink>();
   readonly #topics = new Map<string, ObjectLink>();
   readonly #used = new Set<ObjectLink>();
+  #calls = 0;
 
   constructor(env: Env, owner: LinksOwner) {
     this.#env = env;
@@ -34,8 +35,7 @@ export class Links {
   queue(target: string): ObjectLink {
     const { gateway, deliver, lost, afterAnswer } = this.#owner;
     return this.#find(this.#queues, target, () => ({
-      gateway,
-      afterAnswer,
+      ...{ gateway, afterAnswer, calling: this.#calling },
       stub: () => this.#env.QUEUE.getByName(target),
       deliver: (packet) => deliver(target, packet),
       lost: () => lost(target),
@@ -46,8 +46,7 @@ export class Links {
   topic(target: string): ObjectLink {
     const { gateway, topicDeliver, afterAnswer } = this.#owner;
     return this.#find(this.#topics, target, () => ({
-      gateway,
-      afterAnswer,
+      ...{ gateway, afterAnswer, calling: this.#calling },
       stub: () => this.#env.TOPIC.getByName(target),
       deliver: (packet) => topicDeliver(target, packet),
       // Live messages that were lost with an answer are seen as a gap in their topic's seq.
@@ -55,10 +54,19 @@ export class Links {
     }));
   }
 
+  /** Whether calls are under way. */
+  get busy(): boolean {
+    return this.#calls > 0;
+  }
+
   flush(): void {
     for (const link of this.#used) link.flush();
     this.#used.clear();
   }
+
+  readonly #calling = (by: 1 | -1): void => {
+    this.#calls += by;
+  };
 
   #find(
     links: Map<string, ObjectLink>,

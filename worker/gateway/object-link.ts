@@ -36,6 +36,8 @@ export interface LinkOwner {
   deliver: (packet: Uint8Array) => void;
   /** An answer was lost, and with it the deliveries that may have ridden on it. */
   lost: () => void;
+  /** Hears of each call that begins (1) or has ended (-1). */
+  calling: (by: 1 | -1) => void;
   /** Runs after each answer. */
   afterAnswer: () => void;
 }
@@ -91,6 +93,7 @@ export class ObjectLink {
     this.#packet = new CommandWriter();
     this.#waiting = [];
     this.#calls++;
+    this.#owner.calling(1);
     this.#target ??= this.#owner.stub();
     this.#target.apply(packet, this.#owner.gateway).then(
       (answer) => this.#answered(waiting, answer),
@@ -124,6 +127,7 @@ export class ObjectLink {
 
   #ended(): void {
     this.#calls--;
+    this.#owner.calling(-1);
     this.flush();
     this.#owner.afterAnswer();
   }

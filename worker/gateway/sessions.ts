@@ -161,7 +161,8 @@ export class Sessions {
     if (session.connection !== undefined) session.connection.session = undefined;
     session.connection = undefined;
     for (const subscription of [...session.subscriptions.values()]) this.unsubscribe(subscription);
-    if (isKept(session)) this.#owner.store.removeSession(session);
+    // Whatever it is now: it may have been on disk for a will or an expiry that it has no more.
+    this.#owner.store.removeSession(session);
     this.#publishWill(session);
     session.protocol.ended(session);
   }

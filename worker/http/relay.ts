@@ -17,6 +17,7 @@ const SILENT = new Set([1005, 1006, 1015]);
 /** Accepts a socket and relays it. */
 export function relay(protocol: string, open: Open): Response {
   const { 0: client, 1: server } = new WebSocketPair();
+  server.binaryType = "arraybuffer";
   server.accept();
   const clientOf = protocol.startsWith("mqtt") ? mqttClient() : jsonClient;
   let gateway: WebSocket | undefined;
@@ -26,6 +27,7 @@ export function relay(protocol: string, open: Open): Response {
   const connect = async (id: string) => {
     const socket = (await open(id)).webSocket;
     if (socket === null) return server.close(FAILED, "the gateway could not be reached");
+    socket.binaryType = "arraybuffer";
     socket.accept();
     gateway = socket;
     pass(socket, server);

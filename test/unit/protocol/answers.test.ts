@@ -1,15 +1,21 @@
 // The answers to one frame: in the order of its objects, whatever order they come in.
 import { describe, expect, it } from "vitest";
 import { Connection, type Protocol } from "../../../worker/gateway/connection.ts";
+import { Writes } from "../../../worker/gateway/writes.ts";
 import { Answers } from "../../../worker/protocol/json/answers.ts";
 import { joinFrames } from "../../../worker/protocol/json/render.ts";
 
 function connection(): { connection: Connection; sent: string[] } {
   const sent: string[] = [];
-  const socket = { readyState: 1, send: (text: string) => void sent.push(text), close: () => undefined };
-  const protocol = { join: joinFrames } as Protocol;
+  const socket = {
+    readyState: 1,
+    send: (text: string | Uint8Array) => void sent.push(String(text)),
+    close: () => undefined,
+  };
+  const protocol = { join: (chunks) => joinFrames(chunks.map(String)) } as Protocol;
   const facts = { id: "c", protocol, urlNamespace: "", principal: undefined };
-  return { connection: new Connection(socket, new Set(), facts), sent };
+  const writes = new Writes({ remember: () => undefined, sent: () => undefined, flush: () => undefined });
+  return { connection: new Connection(socket, writes, facts), sent };
 }
 
 describe("the answers to one frame", () => {

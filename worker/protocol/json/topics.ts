@@ -81,7 +81,7 @@ export class JsonTopics {
       const { connection } = session;
       for (const subscription of subscriptions) {
         if (connection === undefined) subscription.skipped += messages.length;
-        else for (const message of messages) this.#send(subscription, message);
+        else for (const message of messages) this.#send(subscription, message, true);
       }
     }
   }
@@ -122,7 +122,8 @@ export class JsonTopics {
     session.connection.write(JSON.stringify({ op: "event", kind: "lag", sub, skipped }));
   }
 
-  #send(subscription: TopicSubscription, message: string): void {
+  /** @param live one of many alike: it may wait a little for others */
+  #send(subscription: TopicSubscription, message: string, live = false): void {
     const { session, sub } = subscription;
     if (subscription.credit <= 0) {
       subscription.skipped++;
@@ -130,7 +131,9 @@ export class JsonTopics {
     }
     subscription.credit--;
     this.tellLag(subscription);
-    session.connection?.write(`{"op":"message","sub":${sub},${message}`);
+    const frame = `{"op":"message","sub":${sub},${message}`;
+    if (live) session.connection?.writeSoon(frame);
+    else session.connection?.write(frame);
   }
 
   #begin(

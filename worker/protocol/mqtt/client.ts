@@ -33,6 +33,7 @@ interface Saved {
   packetMaximum: number | null;
   aliasMaximum: number;
   problems: boolean;
+  resumed?: boolean;
   method?: string;
   aliases?: [number, string][];
   aliasesOut?: string[];
@@ -50,6 +51,8 @@ export class Client {
   session: Session | undefined;
   /** Between CONNECT and CONNACK there may be an exchange of AUTH packets. */
   stage: "new" | "connecting" | "connected" | "closed" = "new";
+  /** Its session is older than this connection. */
+  resumed = false;
   /** ms; 0: none. */
   keepAliveMs = 0;
   lastSeen: number;
@@ -106,7 +109,10 @@ export class Client {
   send(packet: Packet): void {
     const bytes = encode(packet, this.version);
     if (bytes.length <= this.packetMaximum) this.connection.write(bytes);
-    else if ("properties" in packet) this.send({ ...packet, properties: {} });
+    else if ("properties" in packet) {
+      const { properties: _, ...bare } = packet;
+      this.send(bare as Packet);
+    }
   }
 
   /** Why something was refused, as properties: only where the client wants them and they fit [MQTT-3.2.2-19]. */
@@ -166,6 +172,7 @@ export class Client {
       ...{ version, keepAliveMs, seen, receiveMaximum, aliasMaximum, problems },
       packetMaximum: Number.isFinite(packetMaximum) ? packetMaximum : null,
     };
+    if (this.resumed) saved.resumed = true;
     if (this.method !== undefined) saved.method = this.method;
     if (this.aliases.size > 0) saved.aliases = [...this.aliases];
     if (this.aliasesOut.size > 0) saved.aliasesOut = [...this.aliasesOut.keys()];
@@ -191,6 +198,7 @@ export class Client {
     this.packetMaximum = saved.packetMaximum ?? Number.POSITIVE_INFINITY;
     this.aliasMaximum = saved.aliasMaximum;
     this.problems = saved.problems;
+    this.resumed = saved.resumed ?? false;
     this.method = saved.method;
     for (const [alias, topic] of saved.aliases ?? []) this.aliases.set(alias, topic);
     for (const topic of saved.aliasesOut ?? []) this.aliasesOut.set(topic, this.aliasesOut.size + 1);

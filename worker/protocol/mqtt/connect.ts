@@ -60,6 +60,7 @@ export class Connecting {
     client.stage = "connecting";
     client.method = packet.properties?.authenticationMethod;
     client.problems = packet.properties?.requestProblemInformation ?? true;
+    client.packetMaximum = packet.properties?.maximumPacketSize ?? NEVER;
     if (client.method !== undefined && client.method !== TOKEN_METHOD) {
       // [MQTT-4.12.0-1]
       const text = `the authentication method is ${TOKEN_METHOD}`;
@@ -143,11 +144,11 @@ export class Connecting {
   #accept(client: Client, packet: Connect, clientId: string, { session, resumed }: Begun): void {
     const { properties = {} } = packet;
     client.receiveMaximum = properties.receiveMaximum ?? 65_535;
-    client.packetMaximum = properties.maximumPacketSize ?? NEVER;
     client.aliasMaximum = properties.topicAliasMaximum ?? 0;
     const serverKeepAlive = this.#serverKeepAlive(packet.keepAlive);
     client.keepAliveMs = (serverKeepAlive ?? packet.keepAlive) * 1_000;
     client.stage = "connected";
+    client.resumed = resumed;
     const announced: Properties = {
       receiveMaximum: RECEIVE_MAXIMUM,
       maximumPacketSize: packetMaximum(this.#broker),
@@ -174,7 +175,8 @@ export class Connecting {
   async #authAgain(client: Client, token: Uint8Array | undefined): Promise<void> {
     const { session, urlNamespace } = client.connection;
     const principal = await this.#principal(client, token);
-    if (session === undefined) return;
+    // The session may have ended, or be another connection's, by now.
+    if (session === undefined || client.connection.session !== session) return;
     const namespace = isRefusal(principal)
       ? principal
       : resolveNamespace(principal, urlNamespace || session.namespace);

@@ -41,7 +41,8 @@ export class Delivering {
       const { session } = match;
       const client = this.#clientOf(session);
       let plan = this.#plans.get(match);
-      if (plan === undefined) {
+      // A session that comes back may speak another version.
+      if (plan === undefined || (client !== undefined && client.version !== plan.form.version)) {
         plan = planOf(match, client?.version ?? 5);
         this.#plans.set(match, plan);
       }
@@ -180,7 +181,7 @@ export class Delivering {
   /** Everything of one form and QoS 0, in one piece that all its receivers share. */
   #sendRun(client: Client, templates: RunTemplates, { form }: Plan): void {
     if (client.aliasMaximum === 0 && templates.largest(form) <= client.packetMaximum) {
-      client.connection.write(templates.run(form));
+      client.connection.writeSoon(templates.run(form));
       return;
     }
     for (let at = 0; at < templates.count; at++) {
@@ -202,7 +203,8 @@ export class Delivering {
         continue;
       }
       const flag = retain && templates.retain(at);
-      const live = !durable && outgoing.open;
+      // What the log calls durable stays so, whatever expiry a later connection has asked for.
+      const live = !outgoing.durable && outgoing.open;
       const position = live ? 0 : backlog.keep(templates.record(at));
       // Without room the log says so before a stored packet is taken; what is not stored is lost to a client that is too slow.
       if (typeof position !== "number") continue;

@@ -168,7 +168,8 @@ export class MqttProtocol implements Protocol {
     while (!connection.authenticating && client.stage !== "closed") {
       const packet = reader.next();
       if (packet === undefined) return;
-      if (!connection.open) return;
+      // A socket that its client is closing may not count as open any more: its last packets count nonetheless.
+      if (this.#clients.get(connection) !== client) return;
       if (packet.type === "malformed") return this.#malformed(client, packet);
       if (client.stage === "connected" && isExpired(connection) && packet.type !== "auth") {
         return this.expired(connection);

@@ -65,8 +65,10 @@ export class Publishing {
     const known = client.inbound?.remove(packetId) ?? false;
     if (known) client.unanswered = Math.max(0, client.unanswered - 1);
     client.connection.change();
-    const reasonCode = known ? ReasonCode.Success : ReasonCode.PacketIdentifierNotFound;
-    client.send({ type: "pubcomp", packetId, reasonCode });
+    const reasonCode = ReasonCode.PacketIdentifierNotFound;
+    // After a lost connection a PUBREL comes again whose PUBCOMP was lost: its id is not known any more, and nothing is wrong.
+    if (known || client.resumed) client.connection.writeSoon(answer("pubcomp", packetId));
+    else client.send({ type: "pubcomp", packetId, reasonCode });
   }
 
   /** Messages that were taken over at QoS 2 and perhaps not handed on before the gateway's object ended: their ids keep them from coming twice. */
@@ -215,7 +217,8 @@ export class Publishing {
     if (refusal === undefined || client.version < 5) return place(answer(type, packetId));
     const properties = client.reason(refusal.message);
     const packet = { type, packetId, reasonCode: reasonOf(refusal) };
-    place(encode(properties === undefined ? packet : { ...packet, properties }, client.version));
+    const bytes = encode(properties === undefined ? packet : { ...packet, properties }, client.version);
+    place(bytes.length <= client.packetMaximum ? bytes : encode(packet, client.version));
   }
 }
 
