@@ -1,35 +1,19 @@
-// `npm run bench`: publish -> deliver -> ack on Dunlin, beside the raw echo of the same runtime and the peers that are
-// installed, all in one run. What is measured and how to read it: README.md beside this file.
+// `npm run bench`: the table of queues, then the table of MQTT, each on Dunlin beside the raw echo of the same runtime and the peers
+// that are installed, all in one run. What is measured and how to read it: README.md beside this file.
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { natsSyncTarget, natsTarget } from "./peers/nats.ts";
-import { rabbitmqTarget } from "./peers/rabbitmq.ts";
-import { measure, type Sample } from "./support/measure.ts";
-import { type Cell, cellsOf, type Options, readOptions } from "./support/options.ts";
-import {
-  type CellResult,
-  cellTable,
-  medianOf,
-  type Participant,
-  ratioTable,
-  writeReport,
-} from "./support/report.ts";
-import { dunlinTarget, echoTarget } from "./targets/dunlin.ts";
-import type { RunningTarget, Target } from "./targets/target.ts";
+import { mqttTargets, runMqttTable } from "./mqtt-table.ts";
+import { queueTargets, runQueueTable } from "./queue-table.ts";
+import { Fleet } from "./support/fleet.ts";
+import { type Options, readOptions } from "./support/options.ts";
+import { writeReport } from "./support/report.ts";
+import type { Running, RunningMqtt, RunningTarget } from "./targets/target.ts";
 
-const targets: Target[] = [
-  echoTarget("echo", "echo"),
-  echoTarget("echo-batch", "echo-batch"),
-  dunlinTarget("dunlin", "json"),
-  dunlinTarget("dunlin-client", "client"),
-  rabbitmqTarget,
-  natsTarget,
-  natsSyncTarget,
-];
+const ALL_OF_MQTT = "mqtt";
 
 const folder = await mkdtemp(join(tmpdir(), "dunlin-bench-"));
-const running = new Map<string, RunningTarget>();
+const fleets = new Set<{ stop(): Promise<void> }>();
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, async () => {
     await stopAll();
@@ -47,62 +31,41 @@ try {
 }
 
 async function main(options: Options): Promise<void> {
-  const participants = await startTargets(options);
-  const results: CellResult[] = [];
-  for (const cell of cellsOf(options)) {
-    const result = await measureCell(cell, options, results.length);
-    results.push(result);
-    console.log(cellTable(result));
-  }
-  console.log(ratioTable(results));
-  console.log(`\nWritten to ${await writeReport(options, participants, results)}`);
+  const known = [ALL_OF_MQTT, ...[...queueTargets, ...mqttTargets].map(({ name }) => name)];
+  const unknown = options.only.filter((name) => !known.includes(name));
+  if (unknown.length > 0)
+    throw new Error(`no target is called ${unknown.join(", ")}; there are ${known.join(", ")}`);
+  const chosen = ({ name }: { name: string }): boolean =>
+    options.only.length === 0 || options.only.includes(name);
+
+  const tables: Record<string, unknown> = {};
+  const queues = queueTargets.filter(chosen);
+  if (queues.length > 0)
+    Object.assign(
+      tables,
+      await withFleet("queues", (fleet: Fleet<RunningTarget>) => runQueueTable(queues, options, fleet)),
+    );
+  const mqtt = options.only.includes(ALL_OF_MQTT) ? mqttTargets : mqttTargets.filter(chosen);
+  if (mqtt.length > 0)
+    tables.mqtt = await withFleet("mqtt", (fleet: Fleet<RunningMqtt>) => runMqttTable(mqtt, options, fleet));
+  console.log(`\nWritten to ${await writeReport(options, tables)}`);
 }
 
-async function startTargets(options: Options): Promise<Participant[]> {
-  const unknown = options.only.filter((name) => !targets.some((target) => target.name === name));
-  if (unknown.length > 0) throw new Error(`no target is called ${unknown.join(", ")}`);
-  const participants: Participant[] = [];
-  for (const { name, durability, start } of targets) {
-    if (options.only.length > 0 && !options.only.includes(name)) continue;
-    const data = join(folder, name);
-    await mkdir(data);
-    const started = await start(data);
-    if ("skipped" in started) {
-      console.log(`${name}: skipped, ${started.skipped}`);
-      participants.push({ name, durability, skipped: started.skipped });
-      continue;
-    }
-    running.set(name, started);
-    participants.push({ name, durability, version: started.version });
-    console.log(`${name}: ${started.version}; ${durability}`);
-  }
-  return participants;
-}
-
-/** All targets are up while one is loaded: they take turns, and the order turns with each round. */
-async function measureCell(cell: Cell, options: Options, number: number): Promise<CellResult> {
-  const names = [...running.keys()];
-  const samples = new Map<string, Sample[]>(names.map((name) => [name, []]));
-  for (let round = 0; round < options.rounds; round++) {
-    const first = (number + round) % names.length;
-    for (const name of [...names.slice(first), ...names.slice(0, first)]) {
-      const sample = await measure(running.get(name)!, cell, options, `bench-${number}-${round}`).catch(
-        (error) => {
-          throw new Error(
-            `${name}, ${JSON.stringify(cell)}: ${error instanceof Error ? error.message : error}`,
-          );
-        },
-      );
-      samples.get(name)!.push(sample);
-    }
-  }
-  const entries = [...samples].map(([target, rounds]) => ({ target, median: medianOf(rounds), rounds }));
-  return { ...cell, entries };
+/** One table's targets are stopped before the next table's are started. */
+async function withFleet<R extends Running, T>(
+  name: string,
+  run: (fleet: Fleet<R>) => Promise<T>,
+): Promise<T> {
+  const own = join(folder, name);
+  await mkdir(own);
+  const fleet = new Fleet<R>(own);
+  fleets.add(fleet);
+  const result = await run(fleet);
+  await fleet.stop();
+  return result;
 }
 
 async function stopAll(): Promise<void> {
-  const stopping = [...running.values()];
-  running.clear();
-  await Promise.all(stopping.map((target) => target.stop()));
+  await Promise.all([...fleets].map((fleet) => fleet.stop()));
   await rm(folder, { recursive: true, force: true });
 }

@@ -47,7 +47,7 @@ export interface Measured {
 }
 
 /** The generator's reports: `measuring` after the warm-up, `draining` after the measured time, then `measured` or `failed`. */
-export type Report =
+export type Report<M = Measured> =
   | { kind: "measuring" | "draining" }
-  | { kind: "measured"; measured: Measured }
+  | { kind: "measured"; measured: M }
   | { kind: "failed"; reason: string };

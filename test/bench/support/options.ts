@@ -9,6 +9,12 @@ export interface Options {
   payloadsBytes: number[];
   pairs: number[];
   rounds: number;
+  /** Of the MQTT table: publishers and subscribers of the fan-out, and connections that stay idle. */
+  publishers: number[];
+  subscribers: number[];
+  idle: number;
+  /** Kinds of cells of the MQTT table; empty means all. */
+  kinds: string[];
   warmUpMs: number;
   measureMs: number;
 }
@@ -20,8 +26,12 @@ export interface Cell {
   pairs: number;
 }
 
+const KINDS = ["fan-out", "publish", "latency", "idle"];
+
 const usage = `npm run bench -- [--quick] [--only dunlin,echo,rabbitmq,nats] [--windows 1,32,256]
-  [--payloads 100,1024] [--pairs 1,4] [--rounds 3] [--seconds 4] [--warm-up-seconds 1.5]`;
+  [--payloads 100,1024] [--pairs 1,4] [--rounds 3] [--seconds 4] [--warm-up-seconds 1.5]
+MQTT: [--only mqtt,mqtt-dunlin,mqtt-nats] [--publishers 1,4] [--subscribers 100,1000] [--idle 5000]
+  [--kinds ${KINDS.join(",")}]`;
 
 /**
  * Reads the command line.
@@ -45,17 +55,28 @@ function parse(args: readonly string[]): Options {
       windows: { type: "string" },
       payloads: { type: "string" },
       pairs: { type: "string" },
+      publishers: { type: "string" },
+      subscribers: { type: "string" },
+      idle: { type: "string" },
+      kinds: { type: "string", default: "" },
       rounds: { type: "string" },
       seconds: { type: "string" },
       "warm-up-seconds": { type: "string" },
     },
   });
   const quick = values.quick;
+  const kinds = names(values.kinds);
+  const unknown = kinds.filter((kind) => !KINDS.includes(kind));
+  if (unknown.length > 0) throw new Error(`no kind of cell is called ${unknown.join(", ")}`);
   return {
-    only: values.only.split(",").filter((name) => name !== ""),
+    only: names(values.only),
+    kinds,
     windows: numbers(values.windows ?? (quick ? "1,256" : "1,32,256")),
     payloadsBytes: numbers(values.payloads ?? (quick ? "100" : "100,1024")),
     pairs: numbers(values.pairs ?? (quick ? "1" : "1,4")),
+    publishers: numbers(values.publishers ?? (quick ? "1" : "1,4")),
+    subscribers: numbers(values.subscribers ?? (quick ? "100" : "100,1000")),
+    idle: numbers(values.idle ?? (quick ? "1000" : "5000"))[0]!,
     rounds: numbers(values.rounds ?? (quick ? "1" : "3"))[0]!,
     measureMs: numbers(values.seconds ?? (quick ? "2" : "4"))[0]! * 1000,
     warmUpMs: numbers(values["warm-up-seconds"] ?? (quick ? "1" : "1.5"))[0]! * 1000,
@@ -69,6 +90,10 @@ export function cellsOf(options: Options): Cell[] {
       options.windows.map((window) => ({ window, payloadBytes, pairs })),
     ),
   );
+}
+
+function names(list: string): string[] {
+  return list.split(",").filter((name) => name !== "");
 }
 
 function numbers(list: string): number[] {

@@ -68,6 +68,16 @@ export async function stop(child: Child): Promise<void> {
   clearTimeout(timer);
 }
 
+/** Waits for a child's line as `child.line` does, and ends the child when it does not come: a failed start leaves nothing running. */
+export async function lineOf(child: Child, word: string, timeoutMs: number): Promise<string> {
+  try {
+    return await child.line(word, timeoutMs);
+  } catch (error) {
+    await stop(child);
+    throw error;
+  }
+}
+
 /** Polls until the attempt succeeds. */
 export async function until(what: string, timeoutMs: number, attempt: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + timeoutMs;

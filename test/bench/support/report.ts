@@ -61,11 +61,15 @@ export function cellTable(result: CellResult): string {
       ...columns.map((column) => column.of(entry.median, echo)),
     ]),
   ];
+  return [`\n${cellName(result)}`, ...aligned(rows)].join("\n");
+}
+
+/** Rows of equal length as lines with columns; the first row has the titles, the first column the names. */
+export function aligned(rows: readonly string[][]): string[] {
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  const lines = rows.map((row) =>
+  return rows.map((row) =>
     row.map((text, i) => (i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!))).join("  "),
   );
-  return [`\n${cellName(result)}`, ...lines].join("\n");
 }
 
 /** Dunlin's throughput and typical delivery time against every other target, a line for each cell. */
@@ -87,11 +91,7 @@ export function ratioTable(results: readonly CellResult[]): string {
 }
 
 /** Writes everything as JSON under `reports/` and returns the file's path. */
-export async function writeReport(
-  options: Options,
-  participants: readonly Participant[],
-  results: readonly CellResult[],
-): Promise<string> {
+export async function writeReport(options: Options, tables: Record<string, unknown>): Promise<string> {
   const folder = new URL("../../../reports/", import.meta.url).pathname;
   await mkdir(folder, { recursive: true });
   const time = new Date().toISOString();
@@ -102,7 +102,7 @@ export async function writeReport(
     memoryBytes: totalmem(),
     node: process.version,
   };
-  await writeFile(file, `${JSON.stringify({ time, machine, options, participants, results }, null, 2)}\n`);
+  await writeFile(file, `${JSON.stringify({ time, machine, options, ...tables }, null, 2)}\n`);
   return file;
 }
 
@@ -114,6 +114,7 @@ function ratio(a: Sample, b: Sample): string {
   return `x${(a.messagesPerSecond / b.messagesPerSecond).toFixed(2)}`;
 }
 
-function milliseconds(value: number): string {
+/** A time to read, in milliseconds. */
+export function milliseconds(value: number): string {
   return value.toFixed(value < 10 ? 2 : 1);
 }

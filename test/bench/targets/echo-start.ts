@@ -29,9 +29,15 @@ const echo :Workerd.Worker = (
   modules = [(name = "worker.js", esModule = embed "worker.js")],
   compatibilityDate = ${JSON.stringify(compatibility_date)},
   compatibilityFlags = ${JSON.stringify(compatibility_flags)},
-  durableObjectNamespaces = [(className = "Echo", uniqueKey = "echo", enableSql = true)],
+  durableObjectNamespaces = [
+    (className = "Echo", uniqueKey = "echo", enableSql = true),
+    (className = "Fan", uniqueKey = "fan", enableSql = true),
+  ],
   durableObjectStorage = (localDisk = "objects"),
-  bindings = [(name = "ECHO", durableObjectNamespace = "Echo")],
+  bindings = [
+    (name = "ECHO", durableObjectNamespace = "Echo"),
+    (name = "FAN", durableObjectNamespace = "Fan"),
+  ],
 );
 `;
 }
