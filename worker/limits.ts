@@ -93,3 +93,5 @@ export const MAX_LANE_BYTES = 16_000_000;
 export const MAX_OUTBOX_BYTES = 64_000_000;
 /** Bytes of events that wait for a slow reader of `/v1/events` before its stream is ended. */
 export const MAX_EVENT_BACKLOG_BYTES = 16_777_216;
+/** Messages that a gateway has taken over and not brought to their topic or queue yet, at most. */
+export const MAX_OUTBOX_MESSAGES = 10_000;

@@ -81,6 +81,11 @@ export class AttachmentStore {
     if (this.#rows.delete(id)) this.#sql.all("DELETE FROM attachment WHERE id = ?", id);
   }
 
+  /** Forgets the rows of all other connections: their sockets went while the object was away. */
+  keepOnly(ids: ReadonlySet<string>): void {
+    for (const id of [...this.#rows]) if (!ids.has(id)) this.forget(id);
+  }
+
   #create(): void {
     if (this.#exists) return;
     this.#sql.all("CREATE TABLE attachment (id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID");

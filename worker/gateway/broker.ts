@@ -7,6 +7,7 @@ import type { Backlog } from "./backlog/backlog.ts";
 import type { Connection } from "./connection.ts";
 import type { Links } from "./links.ts";
 import type { ObjectLink } from "./object-link.ts";
+import type { Outbox } from "./outbox.ts";
 import type { Queues } from "./queues.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Traffic } from "./sys.ts";
@@ -22,6 +23,7 @@ export interface Broker {
   readonly queues: Queues;
   readonly topics: Topics;
   readonly backlog: Backlog;
+  readonly outbox: Outbox;
   /** What passes through for a namespace. */
   traffic(namespace: string): Traffic;
   /** Sends everything that was written; needed only after an await, as every event ends with it. */
@@ -29,9 +31,6 @@ export interface Broker {
   /** A connection has said hello, or brought a fresh token: its token is watched, its hello timer ends. */
   welcomed(connection: Connection): void;
 }
-
-/** The backlog's account of what the gateway took over from publishers and hands on. No session has such an id. */
-export const OUTBOX = "outbox";
 
 /** The way to the object that owns a topic. */
 export function topicLink(

@@ -46,8 +46,6 @@ export interface Protocol {
   /** What of a connection must outlive the object's memory (plain data for the socket's attachment), and its way back. */
   save(connection: Connection): unknown;
   restore(connection: Connection, saved: unknown): void;
-  /** The gateway's object has woken, and its sessions are as they were. */
-  woken(): void;
   /** One frame of everything that was written since the last one. */
   join(chunks: Chunk[]): Chunk;
 }
@@ -81,6 +79,8 @@ export class Connection {
   helloTimer: ReturnType<typeof setTimeout> | null = null;
   /** Requests that were not answered yet. */
   waiting = 0;
+  /** Nothing more is taken from it: it was closed from this side, or its socket is gone. One that its client is closing still counts. */
+  ended = false;
   readonly #socket: Socket;
   readonly #writes: Writes;
   #chunks: Chunk[] = [];
@@ -144,6 +144,7 @@ export class Connection {
 
   /** Sends what was written and closes. A socket that is closing already is left alone. */
   close(code: number, reason: string): void {
+    this.ended = true;
     this.flush();
     if (!this.open) return;
     this.#socket.close(code, reason);

@@ -7,19 +7,20 @@ import type { Env } from "../env.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import { HELLO_TIMEOUT_MS, MAX_FRAME_BYTES } from "../limits.ts";
 import { DeliveryView } from "../link/deliveries.ts";
-import { TopicPacketView } from "../link/topic-packet.ts";
+import { countRecords, TopicPacketView } from "../link/topic-packet.ts";
 import { DurableSql } from "../log/sql.ts";
 import { RecordView } from "../message/record.ts";
 import { JsonProtocol } from "../protocol/json/protocol.ts";
 import { MqttProtocol } from "../protocol/mqtt/protocol.ts";
 import { type Attached, AttachmentStore, attachedSession } from "./attachment.ts";
 import { Backlog } from "./backlog/backlog.ts";
-import { addressLink, type Broker, OUTBOX } from "./broker.ts";
+import { addressLink, type Broker } from "./broker.ts";
 import { Connection, type Protocol } from "./connection.ts";
 import { type DeliveryOrder, orderOf } from "./delivery-order.ts";
 import { Fanout } from "./fanout.ts";
 import { countRetained, Interest } from "./interest.ts";
 import { Links } from "./links.ts";
+import { OUTBOX, Outbox } from "./outbox.ts";
 import { Queues } from "./queues.ts";
 import type { GatewayRpc } from "./rpc.ts";
 import type { Session, Will } from "./session.ts";
@@ -55,6 +56,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   readonly #queues: Queues;
   readonly #sessions: Sessions;
   readonly #backlog: Backlog;
+  readonly #outbox: Outbox;
   readonly #tokens = new TokenClock();
   readonly #protocols: Protocol[];
   /** By the name of the object, queues and Topic objects apart. */
@@ -76,6 +78,10 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       lost: (queueObject) => this.#queues.reattach(queueObject),
       topicDeliver: (topicObject, packet) => this.#topicInOrder(topicObject, packet, () => undefined),
       afterAnswer: () => this.#flush(),
+    });
+    this.#outbox = new Outbox({
+      ...{ gateway, backlog: this.#backlog, flush: () => this.#flush() },
+      link: (namespace, address) => addressLink({ env, links: this.#links }, namespace, address),
     });
     this.#queues = new Queues(gateway, store, this.#links);
     this.#sys = new Sys(
@@ -105,7 +111,8 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     const broker: Broker = {
       ...{ env, gateway, topics },
       traffic: (namespace) => this.#sys.traffic(namespace),
-      ...{ links: this.#links, sessions: this.#sessions, queues: this.#queues, backlog: this.#backlog },
+      ...{ links: this.#links, sessions: this.#sessions, queues: this.#queues },
+      ...{ backlog: this.#backlog, outbox: this.#outbox },
       flush: () => this.#flush(),
       welcomed: (connection) => this.#welcomed(connection),
     };
@@ -152,7 +159,8 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     const { session } = connection;
     if (session !== undefined) this.#sys.traffic(session.namespace).bytesReceived += length;
     connection.heldBytes = connection.authenticating ? connection.heldBytes + length : 0;
-    if (connection.heldBytes > MAX_FRAME_BYTES) connection.close(4413, "too much before the answer to a token");
+    if (connection.heldBytes > MAX_FRAME_BYTES)
+      connection.close(4413, "too much before the answer to a token");
     else if (data === HEARTBEAT.request) connection.write(HEARTBEAT.response);
     else this.#receive(connection, data);
     this.#flush();
@@ -235,7 +243,8 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     order.take(new TopicPacketView(packet), ({ id, message }) => {
       // What comes a second time was lost on its way back: everything that had to be kept of it was.
       if (id > 0 && this.#backlog.taken(topicObject, id)) return done([]);
-      const refusal = id > 0 ? this.#backlog.room(countOf(packet, message.at), packet.length) : undefined;
+      const refusal =
+        id > 0 ? this.#backlog.room(countRecords(packet, message.at), packet.length) : undefined;
       if (refusal !== undefined) return done(refusal);
       if (id > 0) this.#backlog.take(topicObject, id);
       done(this.#fanout.deliver(namespace, packet.subarray(message.at)));
@@ -263,10 +272,8 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     const view = new RecordView(record.slice());
     view.setTime(now);
     view.setExpiresAt(ttlMs > 0 ? now + ttlMs : 0);
-    const link = addressLink({ env: this.env, links: this.#links }, namespace, address);
-    link.publish(view.decode(), (outcome) => {
-      if ("kind" in outcome) console.error(`the will of ${session.client} was refused: ${outcome.message}`);
-    });
+    const refusal = this.#outbox.takeOver(namespace, address, view.decode());
+    if (refusal !== undefined) console.error(`the will of ${session.client} is lost: ${refusal.message}`);
   }
 
   #restore(): void {
@@ -294,9 +301,10 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       connection.protocol.restore(connection, state);
       if (connection.session !== undefined) this.#tokens.watch(connection, Date.now());
     }
+    this.#attachments.keepOnly(new Set([...this.#sockets.keys()].map(({ id }) => id)));
     const known = new Set([OUTBOX, ...this.#sessions.ids()]);
     for (const session of this.#backlog.sessions()) if (!known.has(session)) this.#backlog.forget(session);
-    for (const protocol of this.#protocols) protocol.woken();
+    this.#outbox.resume();
     this.#flush();
   }
 
@@ -324,6 +332,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     this.#connections.delete(socket);
     this.#sockets.delete(connection);
     clearTimeout(connection.helloTimer);
+    connection.ended = true;
     this.#attachments.forget(connection.id);
     connection.protocol.closed(connection);
     this.#sessions.lost(connection, Date.now());
@@ -345,7 +354,13 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       session: session === undefined ? null : attachedSession(session),
       state: protocol.save(connection),
     };
-    this.#sockets.get(connection)?.serializeAttachment(this.#attachments.fit(attached));
+    try {
+      this.#sockets.get(connection)?.serializeAttachment(this.#attachments.fit(attached));
+    } catch (error) {
+      // One that cannot outlive the object's sleep ends now, and no other with it.
+      console.error("a connection could not be written down:", error);
+      connection.close(4000, "the broker could not keep this connection");
+    }
   }
 
   /**
@@ -380,10 +395,4 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   #protocol(name: string | undefined): Protocol | undefined {
     return this.#protocols.find(({ names }) => names.includes(name ?? ""));
   }
-}
-
-function countOf(packet: Uint8Array, start: number): number {
-  let count = 0;
-  for (const view = new RecordView(packet, start); view.valid; view.next()) count++;
-  return count;
 }

@@ -29,7 +29,10 @@ export class Interest {
     this.#count(namespace, filter, durable, 1);
   }
 
-  /** Registers a filter for one more subscription, and reads what it wants to begin with. Effective when it resolves. */
+  /**
+   * Registers a filter for one more subscription, and reads what it wants to begin with. Effective when it resolves with what was
+   * registered; otherwise it counts for nothing.
+   */
   async add(
     namespace: string,
     filter: string,
@@ -38,9 +41,14 @@ export class Interest {
   ): Promise<Registered[] | Refusal> {
     const shared = this.#count(namespace, filter, durable, 1);
     const call = () => registerFilter(this.#env, namespace, this.gateway, filter, shared.durable > 0, read);
-    const outcome = await this.#inTurn(shared, call);
-    if (isRefusal(outcome)) this.remove(namespace, filter, durable);
-    return outcome;
+    let effective = false;
+    try {
+      const outcome = await this.#inTurn(shared, call);
+      effective = !isRefusal(outcome);
+      return outcome;
+    } finally {
+      if (!effective) this.remove(namespace, filter, durable);
+    }
   }
 
   /** A subscription ended: with the last one the filter is taken back. */

@@ -103,12 +103,9 @@ export class ObjectLink {
 
   #answered(waiting: Waiting[], answer: Applied): void {
     const { epoch, results } = readResults(answer.results);
-    for (const [index, who] of waiting.entries()) {
-      const result = results[index]!;
-      if ("command" in who) who.command(result, epoch);
-      else handOut(who.publish, result);
-    }
-    if (answer.deliveries !== undefined) this.#owner.deliver(answer.deliveries);
+    for (const [index, who] of waiting.entries()) tell(who, results[index]!, epoch);
+    const { deliveries } = answer;
+    if (deliveries !== undefined) guarded(() => this.#owner.deliver(deliveries));
     this.#ended();
   }
 
@@ -117,10 +114,7 @@ export class ObjectLink {
     this.#target = undefined;
     // Whether it was stored is not known: with its messageId a repeated publish is stored once.
     const refusal = refuse("unavailable", "the address could not be reached; repeat with the same messageId");
-    for (const who of waiting) {
-      if ("command" in who) who.command({ type: "refused", refusal }, 0);
-      else handOut(who.publish, { type: "refused", refusal });
-    }
+    for (const who of waiting) tell(who, { type: "refused", refusal }, 0);
     this.#owner.lost();
     this.#ended();
   }
@@ -139,9 +133,19 @@ export class ObjectLink {
   }
 }
 
-function handOut(publish: PublishDone[], result: QueueResult): void {
-  for (const [index, done] of publish.entries()) {
-    if (result.type === "published") done(result.messages[index]!);
-    else done(result.type === "refused" ? result.refusal : refuse("internal", "answered out of order"));
+function tell(who: Waiting, result: QueueResult, epoch: number): void {
+  if ("command" in who) return guarded(() => who.command(result, epoch));
+  for (const [index, done] of who.publish.entries()) {
+    const refusal = result.type === "refused" ? result.refusal : refuse("internal", "answered out of order");
+    guarded(() => done(result.type === "published" ? result.messages[index]! : refusal));
+  }
+}
+
+/** A bug that one answer meets must keep no other from who waits for it, nor the link from its next call. */
+function guarded(hear: () => void): void {
+  try {
+    hear();
+  } catch (error) {
+    console.error("an answer could not be passed on:", error);
   }
 }

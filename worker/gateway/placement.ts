@@ -16,6 +16,21 @@ export function gatewayCount(variable: string | undefined): number {
   return Number.isInteger(count) && count >= 1 ? count : 1;
 }
 
+/**
+ * A client id for one without its own that leads back to the same gateway.
+ *
+ * @param random makes an id
+ * @example freshClient("gateway-3", 4, () => crypto.randomUUID())
+ */
+export function freshClient(gateway: string, gateways: number, random: () => string): string {
+  let client = random();
+  // A gateway of an earlier deployment may have a name that no client leads to any more.
+  for (let tries = 0; gatewayName(client, gateways) !== gateway && tries < gateways * 20; tries++) {
+    client = random();
+  }
+  return client;
+}
+
 /** FNV-1a over UTF-16 units, with a final mix: sessions stay where they are, so this never changes. */
 function hash(text: string): number {
   let value = 0x811c9dc5;

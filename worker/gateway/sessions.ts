@@ -1,13 +1,13 @@
 // The sessions of a gateway: how they begin, lose their connection, come back, and end; and the wills they leave. Time and random
 // numbers come in with each call.
-import { groupOf } from "../address.ts";
+import { groupOf, splitObjectName } from "../address.ts";
 import type { Principal } from "../auth/principal.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { fromBase64 } from "../message/base64.ts";
 import type { Connection, Protocol } from "./connection.ts";
 import type { Queues } from "./queues.ts";
 import { PLAIN_OPTIONS, type Session, type Subscription, sessionKey, type Will } from "./session.ts";
-import type { SavedSession, SessionStore } from "./session-store.ts";
+import type { SavedSession, SavedSubscription, SessionStore } from "./session-store.ts";
 import type { Topics } from "./topics.ts";
 
 /** Who says hello, and for how long its session should last. */
@@ -86,11 +86,13 @@ export class Sessions {
       const revived = this.#revive(saved);
       if (saved.connected ?? saved.endsAt === null) cut.push(revived);
     }
+    const orphans: SavedSubscription[] = [];
     for (const { ref, ...saved } of store.subscriptions()) {
       const session = this.#byKey.get(saved.session);
       const { sub, options = PLAIN_OPTIONS, credit } = saved;
       if (session === undefined) {
         store.removeSubscription(ref);
+        orphans.push(saved);
         if (saved.target !== undefined) queues.disown(saved.target, [ref]);
       } else if (saved.address.kind === "queue") {
         queues.restore(session, ref, saved, options);
@@ -102,6 +104,10 @@ export class Sessions {
         session.subscriptions.set(sub, subscription);
         topics.restore(subscription);
       }
+    }
+    for (const { session, address } of orphans) {
+      const { namespace } = splitObjectName(session);
+      if (address.kind === "topic") topics.abandon(namespace, address.name);
     }
     // Sockets that were lost with the object itself had no close event.
     for (const session of cut) this.#disconnect(session, now);

@@ -59,6 +59,13 @@ export class Topics {
     this.#owner.fanout.add(subscription);
   }
 
+  /** A subscription was lost with its session: its filter is taken back unless others share it. Call after all `restore`. */
+  abandon(namespace: string, filter: string): void {
+    if (filter.startsWith(SYS_PREFIX)) return;
+    this.#owner.interest.restore(namespace, filter, false);
+    this.#owner.interest.remove(namespace, filter, false);
+  }
+
   /** Subscribes, or changes the subscription that has this filter and number already. */
   subscribe(session: Session, request: TopicRequest, done: SubscribedDone): void {
     const { sub, filter, options, credit, ref } = request;
@@ -70,7 +77,7 @@ export class Topics {
       return done(refuse("too-many", `a session has at most ${MAX_SUBSCRIPTIONS} subscriptions`));
     }
     // Changed options mean another registration; the new one counts before the old one ends, so nothing is missed between.
-    const wasDurable = known?.durable ?? false;
+    const before = known === undefined ? undefined : { ...known };
     const subscription: TopicSubscription = known ?? {
       ...{ kind: "topic", ref, sub, session, filter, options, credit, skipped: 0 },
       ...{ durable: false, woken: undefined, behind: { records: [], bytes: 0, dropped: 0 } },
@@ -82,15 +89,12 @@ export class Topics {
     if (filter.startsWith(SYS_PREFIX))
       return this.#subscribeSys(subscription, request, known === undefined, done);
     this.#begin(subscription, request, known !== undefined)
-      .then((outcome) => {
-        if (known !== undefined) this.#owner.interest.remove(session.namespace, filter, wasDurable);
-        return this.#begun(subscription, request, outcome, done, known === undefined);
-      })
       .catch((error: unknown) => {
         console.error("a subscription failed:", error);
-        this.#fail(subscription, known === undefined);
-        done(refuse("unavailable", "the topic could not be reached; repeat the call"));
+        return refuse("unavailable", "the topic could not be reached; repeat the call");
       })
+      .then((outcome) => this.#begun(subscription, request, outcome, done, before))
+      .catch((error: unknown) => console.error("a subscription could not begin:", error))
       .finally(this.#owner.afterAnswer);
   }
 
@@ -113,13 +117,19 @@ export class Topics {
     sys
       .read(namespace, filter, now)
       .then(({ records, count }) => protocol.replay(subscription, records, count))
+      .catch((error: unknown) => console.error("the figures could not be read:", error))
       .finally(afterAnswer);
   }
 
   /** Makes topics feed a queue; `done` hears why not. */
   bind(namespace: string, filter: string, queue: string, done: (refusal: Refusal | undefined) => void): void {
     registerFilter(this.#owner.env, namespace, `queue:${queue}`, filter, true)
+      .catch((error: unknown) => {
+        console.error("a binding failed:", error);
+        return refuse("unavailable", "the topics could not be reached; repeat the call");
+      })
       .then((outcome) => done(isRefusal(outcome) ? outcome : undefined))
+      .catch((error: unknown) => console.error("a subscription to a bound queue failed:", error))
       .finally(this.#owner.afterAnswer);
   }
 
@@ -139,7 +149,7 @@ export class Topics {
     this.#owner.store.removeSubscription(ref);
     subscription.woken?.();
     if (filter.startsWith(SYS_PREFIX)) return this.#owner.sys.watch(session.namespace, -1, 0);
-    // One that is not registered yet is taken back when its answer comes.
+    // One that has not gone live is taken back where it would.
     if (subscription.behind === undefined) {
       this.#owner.interest.remove(session.namespace, filter, subscription.durable);
     }
@@ -161,22 +171,33 @@ export class Topics {
     request: TopicRequest,
     outcome: Registered[] | Refusal,
     done: SubscribedDone,
-    fresh: boolean,
+    before: TopicSubscription | undefined,
   ): Promise<void> {
     const { session, filter } = subscription;
+    const { interest } = this.#owner;
+    const gone = session.subscriptions.get(subscription.sub) !== subscription;
     if (isRefusal(outcome)) {
-      this.#fail(subscription, fresh);
+      this.#fail(subscription, before);
       return done(outcome);
     }
-    if (session.subscriptions.get(subscription.sub) !== subscription) {
-      this.#owner.interest.remove(session.namespace, filter, subscription.durable);
-      return done(refuse("no-subscription", "the subscription was ended meanwhile"));
-    }
+    // One registration stays for a subscription, however often it was made: `unsubscribe` has taken that one back if it has ended.
+    if (before !== undefined) interest.remove(session.namespace, filter, before.durable);
+    else if (gone) interest.remove(session.namespace, filter, subscription.durable);
+    if (gone) return done(refuse("no-subscription", "the subscription was ended meanwhile"));
     this.#owner.store.saveSubscription(subscription);
     done(outcome.flatMap(({ answer }) => answer.topics));
     const seen = new Map<string, TopicPosition>();
-    await Promise.all(outcome.map((registered) => this.#replay(subscription, request, registered, seen)));
-    if (fresh) this.#goLive(subscription, seen);
+    const replays = outcome.map((registered) =>
+      this.#replay(subscription, request, registered, seen).catch((error: unknown) => {
+        // The client was told that it is subscribed: what is live must reach it all the same.
+        console.error("what was before a subscription could not be read to its end:", error);
+        session.protocol.lag(subscription, 1);
+      }),
+    );
+    await Promise.all(replays);
+    if (before !== undefined) return;
+    if (session.subscriptions.get(subscription.sub) === subscription) this.#goLive(subscription, seen);
+    else interest.remove(session.namespace, filter, subscription.durable);
   }
 
   /** Hands on what one Topic object kept, page by page. */
@@ -196,7 +217,8 @@ export class Topics {
       await new Promise<void>((resolve, reject) => {
         this.#owner.inOrder(objectName, packet, (records) => {
           if (gone()) return resolve();
-          Promise.resolve(session.protocol.replay(subscription, records, kept)).then(resolve, reject);
+          const replay = async () => session.protocol.replay(subscription, records, kept);
+          replay().then(resolve, reject);
         });
       });
       for (const position of answer.topics) seen.set(position.topic, position);
@@ -242,9 +264,17 @@ export class Topics {
     }
   }
 
-  #fail(subscription: TopicSubscription, fresh: boolean): void {
-    if (!fresh) return;
-    subscription.session.subscriptions.delete(subscription.sub);
+  /** What was before a refused change goes on; a subscription that is refused has not begun. */
+  #fail(subscription: TopicSubscription, before: TopicSubscription | undefined): void {
+    const { subscriptions } = subscription.session;
+    if (subscriptions.get(subscription.sub) !== subscription) return;
+    if (before !== undefined) {
+      const { options, credit, durable } = before;
+      Object.assign(subscription, { options, credit, durable });
+      this.#owner.fanout.changed(subscription);
+      return;
+    }
+    subscriptions.delete(subscription.sub);
     this.#owner.fanout.remove(subscription);
   }
 }

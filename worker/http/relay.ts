@@ -1,6 +1,6 @@
 // A socket whose client is known only by its first frame: the Worker reads it, finds the client's gateway, and from then on passes
 // frames on in both directions. Needed only with several gateways and no `?client=` in the URL.
-import { MAX_FRAME_BYTES } from "../limits.ts";
+import { HELLO_TIMEOUT_MS, MAX_FRAME_BYTES } from "../limits.ts";
 import { PacketReader } from "../protocol/mqtt/codec/reader.ts";
 
 /** Opens a socket to the gateway of a client. */
@@ -11,6 +11,7 @@ type Frame = string | ArrayBuffer;
 const MAX_WAITING = MAX_FRAME_BYTES * 2;
 const TOO_LARGE = 4413;
 const FAILED = 4000;
+const SILENT_CLIENT = 4408;
 /** Closing codes that may not be sent. */
 const SILENT = new Set([1005, 1006, 1015]);
 
@@ -24,6 +25,9 @@ export function relay(protocol: string, open: Open): Response {
   let opening = false;
   const waiting: Frame[] = [];
   let bytes = 0;
+  const timer = setTimeout(() => {
+    if (!opening) server.close(SILENT_CLIENT, "no first frame in time");
+  }, HELLO_TIMEOUT_MS);
   const connect = async (id: string) => {
     const socket = (await open(id)).webSocket;
     if (socket === null) return server.close(FAILED, "the gateway could not be reached");
@@ -35,7 +39,11 @@ export function relay(protocol: string, open: Open): Response {
     if (server.readyState !== WebSocket.OPEN) socket.close();
   };
   server.addEventListener("message", ({ data }: { data: Frame }) => {
-    if (gateway !== undefined) return gateway.send(data);
+    if (server.readyState !== WebSocket.OPEN) return;
+    if (gateway !== undefined) {
+      if (gateway.readyState === WebSocket.OPEN) gateway.send(data);
+      return;
+    }
     waiting.push(data);
     bytes += typeof data === "string" ? data.length : data.byteLength;
     if (bytes > MAX_WAITING) return server.close(TOO_LARGE, "too much before the handshake's end");
@@ -43,10 +51,17 @@ export function relay(protocol: string, open: Open): Response {
     const id = clientOf(data);
     if (id === undefined) return;
     opening = true;
+    clearTimeout(timer);
     connect(id).catch(() => server.close(FAILED, "the gateway could not be reached"));
   });
-  server.addEventListener("close", ({ code, reason }) => end(gateway, code, reason));
-  server.addEventListener("error", () => end(gateway, 1011, ""));
+  server.addEventListener("close", ({ code, reason }) => {
+    clearTimeout(timer);
+    end(gateway, code, reason);
+  });
+  server.addEventListener("error", () => {
+    clearTimeout(timer);
+    end(gateway, 1011, "");
+  });
   return new Response(null, {
     status: 101,
     webSocket: client,

@@ -102,3 +102,10 @@ export class TopicPacketView implements TopicPacketHead {
     this.message.next();
   }
 }
+
+/** How many records a packet holds from a place on: `message.at` of a view that has not moved. */
+export function countRecords(packet: Uint8Array, start: number): number {
+  let count = 0;
+  for (const view = new RecordView(packet, start); view.valid; view.next()) count++;
+  return count;
+}

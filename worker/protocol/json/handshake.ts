@@ -9,6 +9,7 @@ import { maxMessageBytes } from "../../env.ts";
 import { errorEntry, isRefusal, type Refusal, refuse } from "../../errors.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Connection } from "../../gateway/connection.ts";
+import { freshClient, gatewayCount } from "../../gateway/placement.ts";
 import type { Will } from "../../gateway/session.ts";
 import type { Begun } from "../../gateway/sessions.ts";
 import { MAX_BATCH, MAX_CREDIT, MAX_FRAME_BYTES, MAX_SUBSCRIPTIONS } from "../../limits.ts";
@@ -64,7 +65,9 @@ export class Handshake {
     if (isRefusal(principal)) return this.#refuse(connection, frame.id, principal, answer);
     const namespace = resolveNamespace(principal, connection.urlNamespace);
     if (isRefusal(namespace)) return this.#refuse(connection, frame.id, namespace, answer);
-    const client = frame.client ?? crypto.randomUUID();
+    const { env, gateway } = this.#broker;
+    const assigned = () => freshClient(gateway, gatewayCount(env.GATEWAYS), () => crypto.randomUUID());
+    const client = frame.client ?? assigned();
     const will = willOf(frame, { namespace, client, principal }, maxMessageBytes(this.#broker.env));
     if (isRefusal(will)) return this.#refuse(connection, frame.id, will, answer);
     // The socket may be gone by now: a session that began here would never be told.

@@ -105,8 +105,6 @@ export class JsonProtocol implements Protocol {
 
   run(): void {}
 
-  woken(): void {}
-
   save(): undefined {
     return undefined;
   }
@@ -132,7 +130,7 @@ export class JsonProtocol implements Protocol {
   }
 
   #run(connection: Connection, request: unknown, answer: Answer): void {
-    if (!connection.open) return answer(undefined);
+    if (connection.ended) return answer(undefined);
     if (typeof request !== "object" || request === null || Array.isArray(request)) {
       return answer(
         errorFrame(undefined, refuse("bad-frame", "a frame is an object or an array of objects")),

@@ -94,7 +94,12 @@ export class JsonTopics {
       while (subscription.credit <= 0) {
         this.#broker.flush();
         await new Promise<void>((resolve) => {
-          subscription.woken = resolve;
+          // Other Topic objects may have messages for the same subscription.
+          const { woken } = subscription;
+          subscription.woken = () => {
+            woken?.();
+            resolve();
+          };
         });
         if (session.subscriptions.get(sub) !== subscription) return;
       }
@@ -106,7 +111,9 @@ export class JsonTopics {
   addCredit(subscription: TopicSubscription, add: number): void {
     subscription.credit += add;
     this.tellLag(subscription);
-    subscription.woken?.();
+    const { woken } = subscription;
+    subscription.woken = undefined;
+    woken?.();
   }
 
   lag(subscription: TopicSubscription, skipped: number): void {

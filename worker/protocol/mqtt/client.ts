@@ -38,8 +38,11 @@ interface Saved {
   aliases?: [number, string][];
   aliasesOut?: string[];
   held?: [number, Held][];
+  /** Refs of subscriptions that have messages in `waiting`: their queues are asked for them again. */
+  waiting?: number[];
   outgoing?: string;
   inbound?: string;
+  unreleased?: number;
   rest?: string;
 }
 
@@ -56,6 +59,8 @@ export class Client {
   /** ms; 0: none. */
   keepAliveMs = 0;
   lastSeen: number;
+  /** Whether the bytes of a packet begun are written down with the rest. */
+  restCounts = true;
   receiveMaximum = 65_535;
   /** Bytes of the largest packet that the client takes. */
   packetMaximum = Number.POSITIVE_INFINITY;
@@ -72,11 +77,13 @@ export class Client {
   /** Messages of queues that were sent and not acknowledged, by packet id. */
   readonly held = new Map<number, Held>();
   /** Deliveries of queues that the window has no room for yet. */
-  readonly waiting: { subscription: QueueSubscription; record: Uint8Array; held: Held }[] = [];
+  readonly waiting: { subscription: QueueSubscription; record: Uint8Array; held: Held; qos: 1 | 2 }[] = [];
   outgoing: Outgoing | undefined;
   inbound: Inbound | undefined;
-  /** PUBLISH packets of QoS 1 and 2 that were not answered yet [MQTT-3.3.4-9]. */
+  /** PUBLISH packets of QoS 1 that were not answered yet; they count against what the client may send [MQTT-3.3.4-7]. */
   unanswered = 0;
+  /** Those of QoS 2 on this connection that PUBREL has not come for; what a session brings along does not count (4.9). */
+  unreleased = 0;
   /** SUBSCRIBE packets that were not answered yet, and what is to be sent after them. */
   subscribing = 0;
   readonly afterSuback: (() => void)[] = [];
@@ -177,16 +184,18 @@ export class Client {
     if (this.aliases.size > 0) saved.aliases = [...this.aliases];
     if (this.aliasesOut.size > 0) saved.aliasesOut = [...this.aliasesOut.keys()];
     if (this.held.size > 0) saved.held = [...this.held];
+    if (this.waiting.length > 0) saved.waiting = [...new Set(this.waiting.map(({ held }) => held.ref))];
     const outgoing = this.outgoing?.save() ?? "";
     if (outgoing !== "") saved.outgoing = outgoing;
     const inbound = this.inbound?.save() ?? "";
     if (inbound !== "") saved.inbound = inbound;
-    const { rest } = this.reader;
-    if (rest.length > 0) saved.rest = toBase64(rest);
+    if (this.unreleased > 0) saved.unreleased = this.unreleased;
+    if (this.reader.unread > 0 && this.restCounts) saved.rest = toBase64(this.reader.rest);
     return saved;
   }
 
-  restore(value: unknown): void {
+  /** @returns refs of queue subscriptions that must be attached again */
+  restore(value: unknown): number[] {
     const saved = value as Saved;
     this.stage = "connected";
     this.reader.version = saved.version;
@@ -205,6 +214,8 @@ export class Client {
     for (const [packetId, held] of saved.held ?? []) this.held.set(packetId, held);
     this.outgoing?.restore(saved.outgoing ?? "");
     this.inbound?.restore(saved.inbound ?? "");
+    this.unreleased = saved.unreleased ?? 0;
     if (saved.rest !== undefined) this.reader.push(fromBase64(saved.rest)!);
+    return saved.waiting ?? [];
   }
 }

@@ -8,6 +8,7 @@ import { Writer } from "../../bytes/writer.ts";
 import { maxMessageBytes } from "../../env.ts";
 import { isRefusal, type Refusal, refuse } from "../../errors.ts";
 import type { Broker } from "../../gateway/broker.ts";
+import { freshClient, gatewayCount } from "../../gateway/placement.ts";
 import type { Will } from "../../gateway/session.ts";
 import type { Begun } from "../../gateway/sessions.ts";
 import { MAX_CLIENT_ID_CHARS } from "../../limits.ts";
@@ -121,7 +122,7 @@ export class Connecting {
 
   async #connect(client: Client, packet: Connect, token: Uint8Array | undefined): Promise<void> {
     const { connection } = client;
-    const clientId = clientIdOf(packet);
+    const clientId = clientIdOf(packet, this.#broker);
     if (typeof clientId !== "string") return this.#refuse(client, clientId);
     const principal = await this.#principal(client, token);
     if (isRefusal(principal)) return this.#refuse(client, toRefused(principal));
@@ -247,14 +248,19 @@ export function packetMaximum({ env }: Pick<Broker, "env">): number {
 }
 
 /** The client id, assigned where the client may leave it out [MQTT-3.1.3-6; 3.1.1: MQTT-3.1.3-7, MQTT-3.1.3-8]. */
-function clientIdOf({ clientId, version, cleanStart }: Connect): string | Refused {
+function clientIdOf(
+  { clientId, version, cleanStart }: Connect,
+  { env, gateway }: Pick<Broker, "env" | "gateway">,
+): string | Refused {
   const reason = ReasonCode.ClientIdentifierNotValid;
   if (clientId.length > MAX_CLIENT_ID_CHARS) {
     const text = `a client id has at most ${MAX_CLIENT_ID_CHARS} characters, got ${clientId.length}`;
     return { reason, text };
   }
   if (clientId !== "") return clientId;
-  if (version === 5 || (version === 4 && cleanStart)) return crypto.randomUUID();
+  if (version === 5 || (version === 4 && cleanStart)) {
+    return freshClient(gateway, gatewayCount(env.GATEWAYS), () => crypto.randomUUID());
+  }
   return { reason, text: "a session that is kept needs a client id" };
 }
 

@@ -3,17 +3,21 @@ import { groupOf } from "../../address.ts";
 import type { ToSend } from "../../gateway/backlog/owed.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Match, TopicRun } from "../../gateway/fanout.ts";
-import type { QueueSubscription, Session, TopicSubscription } from "../../gateway/session.ts";
+import type { QueueSubscription, Session, Subscription, TopicSubscription } from "../../gateway/session.ts";
 import type { Outcome } from "../../link/commands.ts";
 import type { DeliveryView } from "../../link/deliveries.ts";
 import { RecordView } from "../../message/record.ts";
 import type { Client, Held } from "./client.ts";
+import { CLOSE } from "./close.ts";
 import { answer } from "./codec/answers.ts";
 import type { PublishAnswer } from "./codec/packets.ts";
 import { withPacketId } from "./codec/publish-template.ts";
 import { ReasonCode } from "./codec/reason.ts";
 import { QUEUE_PREFIX } from "./messages.ts";
 import { type Form, formOf, type Made, made, RunTemplates, withAlias } from "./templates.ts";
+
+/** What a topic alias adds to a packet at most: the property, and a byte each for the two lengths around it. */
+const ALIAS_BYTES = 5;
 
 /** What one session gets of a topic's messages, made once for as long as its subscriptions stay. */
 interface Plan {
@@ -38,32 +42,53 @@ export class Delivering {
   fanout(run: TopicRun, now: number): void {
     const templates = new RunTemplates(run, now);
     for (const match of run.matches) {
-      const { session } = match;
-      const client = this.#clientOf(session);
-      let plan = this.#plans.get(match);
-      // A session that comes back may speak another version.
-      if (plan === undefined || (client !== undefined && client.version !== plan.form.version)) {
-        plan = planOf(match, client?.version ?? 5);
-        this.#plans.set(match, plan);
-      }
-      if (plan.noLocal) {
-        this.#withoutOwn(run, match, now);
-      } else if (client !== undefined && (plan.qos === 0 || templates.maxQos === 0)) {
-        this.#sendRun(client, templates, plan);
-      } else if (plan.qos > 0 && templates.maxQos > 0) {
-        this.#owe(session, client, templates, plan);
+      try {
+        this.#fanOutTo(match, run, templates, now);
+      } catch (error) {
+        // A bug that one session meets must not keep the message from the others: it would not come again.
+        console.error("a message could not be handed to a session:", error);
+        match.session.connection?.close(CLOSE.brokerFailed, "the broker failed on a message");
       }
     }
   }
 
-  /** Retained messages for a new subscription, flagged as such [MQTT-3.3.1-8]. */
-  replay(subscription: TopicSubscription, records: Uint8Array, retained: number, now: number): void {
-    const { session, options } = subscription;
+  #fanOutTo(match: Match, run: TopicRun, templates: RunTemplates, now: number): void {
+    const { session } = match;
     const client = this.#clientOf(session);
-    if (client !== undefined && client.subscribing > 0) {
-      client.afterSuback.push(() => this.replay(subscription, records, retained, now));
-      return;
+    let plan = this.#plans.get(match);
+    // A session that comes back may speak another version.
+    if (plan === undefined || (client !== undefined && client.version !== plan.form.version)) {
+      plan = planOf(match, client?.version ?? 5);
+      this.#plans.set(match, plan);
     }
+    if (plan.noLocal) {
+      this.#withoutOwn(run, match, now);
+    } else if (client !== undefined && (plan.qos === 0 || templates.maxQos === 0)) {
+      this.#sendRun(client, templates, plan);
+    } else if (plan.qos > 0 && templates.maxQos > 0) {
+      this.#owe(session, client, templates, plan);
+    }
+  }
+
+  /** Retained messages for a new subscription, after its SUBACK: what is live follows them. */
+  async replay(
+    subscription: TopicSubscription,
+    records: Uint8Array,
+    retained: number,
+    now: number,
+  ): Promise<void> {
+    const client = this.#clientOf(subscription.session);
+    if (client !== undefined && client.subscribing > 0) {
+      await new Promise<void>((resolve) => client.afterSuback.push(resolve));
+    }
+    this.#sendRetained(subscription, records, retained, now);
+  }
+
+  /** Flagged as such [MQTT-3.3.1-8]. */
+  #sendRetained(subscription: TopicSubscription, records: Uint8Array, retained: number, now: number): void {
+    const { session, options } = subscription;
+    if (session.subscriptions.get(subscription.sub) !== subscription) return;
+    const client = this.#clientOf(session);
     let left = retained;
     for (const view = new RecordView(records); view.valid; view.next()) {
       const retain = left-- > 0;
@@ -85,40 +110,59 @@ export class Delivering {
     const { position, lease, message } = delivery;
     const held: Held = { ref, target, position, lease };
     const qos = Math.min(options.qos, message.qos) as 0 | 1 | 2;
-    if (qos === 1) {
-      client.waiting.push({ subscription, record: message.record.slice(), held });
-      return this.sendHeld(client);
+    if (qos !== 0) {
+      if (subscription.generation > 1 && isKnown(client, held)) return;
+      client.waiting.push({ subscription, record: message.record.slice(), held, qos });
+      this.sendHeld(client);
+      if (client.waiting.length > 0) client.connection.change();
+      return;
     }
     const form = formOf(client.version, false, idsOf([subscription]));
-    const topic = topicOf(address.name, message);
-    if (qos === 0) {
-      this.#write(client, made(message, topic, 0, form, Date.now()), 0, false);
-    } else {
-      // The session takes it over: at QoS 2 it must not go to another member any more [MQTT-4.8.2-4, MQTT-4.8.2-5].
-      const record = message.record;
-      const templates = new RunTemplates(
-        { namespace: "", topic, bytes: record, start: 0, end: record.length, matches: [] },
-        Date.now(),
-      );
-      this.#owe(subscription.session, client, templates, { qos, form, noLocal: false });
-    }
+    this.#write(client, made(message, topicOf(address.name, message), 0, form, Date.now()), 0, false);
     this.#settle(held, "ack", "");
   }
 
   /** Sends what waits of queues, as far as the window admits. */
   sendHeld(client: Client): void {
     for (let next = client.waiting[0]; next !== undefined; next = client.waiting[0]) {
-      const packetId = client.outgoing?.take();
+      const { subscription, record, held, qos } = next;
+      if (qos === 2 && client.outgoing?.open !== true) return;
+      const packetId = qos === 2 ? 0 : client.outgoing?.take();
       if (packetId === undefined) return;
       client.waiting.shift();
-      const { subscription, record, held } = next;
-      client.held.set(packetId, held);
       client.connection.change();
       const message = new RecordView(record);
       const topic = topicOf(subscription.address.name, message);
       const form = formOf(client.version, false, idsOf([subscription]));
+      if (qos === 2) {
+        this.#takeOver(client, subscription, record, held, { qos, form, noLocal: false });
+        continue;
+      }
+      client.held.set(packetId, held);
       this.#write(client, made(message, topic, 1, form, Date.now()), packetId, false);
     }
+  }
+
+  /** The session takes a message over: at QoS 2 it must not go to another member any more [MQTT-4.8.2-4, MQTT-4.8.2-5]. */
+  #takeOver(
+    client: Client,
+    { session, address }: QueueSubscription,
+    record: Uint8Array,
+    held: Held,
+    plan: Plan,
+  ): void {
+    const topic = topicOf(address.name, new RecordView(record));
+    const run = { namespace: "", topic, bytes: record, start: 0, end: record.length, matches: [] };
+    const owed = this.#owe(session, client, new RunTemplates(run, Date.now()), plan);
+    // Without room in the log it stays with its queue, which tries again later.
+    if (owed) this.#settle(held, "ack", "");
+    else this.#settle(held, "fail", "the gateway's backlog is full");
+  }
+
+  /** A subscription ended: what waits for the window goes to another consumer [MQTT-3.10.4-2]. */
+  forget(client: Client, { ref }: Subscription): void {
+    const left = client.waiting.filter(({ held }) => held.ref !== ref);
+    client.waiting.splice(0, client.waiting.length, ...left);
   }
 
   /** A session goes on: what was sent and not finished is sent again, then what waited [MQTT-4.4.0-1]. */
@@ -166,6 +210,7 @@ export class Delivering {
   /** The socket is gone: a shared subscription's messages may go to other members at once. */
   lost(client: Client): void {
     client.outgoing?.suspend();
+    for (const goOn of client.afterSuback.splice(0)) goOn();
     const held = [...client.held.values(), ...client.waiting.map((waiting) => waiting.held)];
     client.held.clear();
     client.waiting.length = 0;
@@ -189,11 +234,16 @@ export class Delivering {
     }
   }
 
-  /** Messages of QoS 1 and 2, each with a packet id of its receiver; those of QoS 0 between them in their place. */
-  #owe(session: Session, client: Client | undefined, templates: RunTemplates, { qos, form }: Plan): void {
+  /**
+   * Messages of QoS 1 and 2, each with a packet id of its receiver; those of QoS 0 between them in their place.
+   *
+   * @returns whether all are owed now: the log may have no room
+   */
+  #owe(session: Session, client: Client | undefined, templates: RunTemplates, { qos, form }: Plan): boolean {
     const { backlog } = this.#broker;
     const durable = session.expirySeconds > 0;
-    if (client === undefined && !durable) return;
+    if (client === undefined && !durable) return false;
+    let all = true;
     const outgoing = backlog.outgoing(session.id, durable);
     const { retain, subscriptionIds } = form;
     for (let at = 0; at < templates.count; at++) {
@@ -207,13 +257,17 @@ export class Delivering {
       const live = !outgoing.durable && outgoing.open;
       const position = live ? 0 : backlog.keep(templates.record(at));
       // Without room the log says so before a stored packet is taken; what is not stored is lost to a client that is too slow.
-      if (typeof position !== "number") continue;
+      if (typeof position !== "number") {
+        all = false;
+        continue;
+      }
       const owed = { position, qos: messageQos, retain: flag, subscriptionIds };
       const packetId = outgoing.offer(owed);
       if (packetId === undefined || client === undefined) continue;
       this.#write(client, templates.at(at, messageQos, form), packetId, false);
       client.connection.change();
     }
+    return all;
   }
 
   /** No Local: what the client itself published reaches it only through subscriptions without it [MQTT-3.8.3-3]. */
@@ -240,6 +294,8 @@ export class Delivering {
       client.connection.change();
       this.#sendKept(client, next, now);
     }
+    // What is taken over from a queue goes behind what the log holds.
+    this.sendHeld(client);
   }
 
   /** Sends a message from the log; one that is gone from it counts as finished. */
@@ -264,7 +320,8 @@ export class Delivering {
       if (packetId > 0) this.#skip(client, packetId);
       return;
     }
-    const alias = client.aliasMaximum > 0 ? client.aliasFor(packet.fields.topic) : undefined;
+    const roomy = client.aliasMaximum > 0 && packet.bytes.length + ALIAS_BYTES <= client.packetMaximum;
+    const alias = roomy ? client.aliasFor(packet.fields.topic) : undefined;
     const template = alias === undefined ? packet : withAlias(packet, alias.alias, alias.known);
     client.connection.write(packetId > 0 ? withPacketId(template, packetId, dup) : template.bytes);
   }
@@ -309,6 +366,12 @@ function planOf({ subscriptions }: Match, version: Form["version"]): Plan {
 
 function idsOf(subscriptions: (TopicSubscription | QueueSubscription)[]): number[] {
   return subscriptions.map(({ options }) => options.subscriptionId).filter((id) => id > 0);
+}
+
+/** A queue that was asked to send again what it holds also sends what is on its way to the client already. */
+function isKnown(client: Client, { ref, position, lease }: Held): boolean {
+  const same = (other: Held) => other.ref === ref && other.position === position && other.lease === lease;
+  return [...client.held.values()].some(same) || client.waiting.some(({ held }) => same(held));
 }
 
 /** The topic that a queue's message is delivered under: where it was published, or the queue. */

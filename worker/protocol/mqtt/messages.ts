@@ -84,7 +84,7 @@ export function propertiesOf(message: Message, now: number): Properties {
   const { bodyKind, contentType, replyTo, correlationId, headers, expiresAt } = message;
   const properties: Properties = {};
   if (message.utf8) properties.payloadFormatIndicator = 1;
-  if (contentType !== "") properties.contentType = contentType;
+  if (contentType !== "") properties.contentType = withoutNul(contentType);
   else if (bodyKind === JSON_BODY) properties.contentType = JSON_TYPE;
   if (replyTo !== "") properties.responseTopic = topicOf(replyTo);
   if (correlationId !== "") properties.correlationData = correlationBytes(correlationId);
@@ -145,10 +145,16 @@ const PAIR = /"((?:[^"\\]|\\.)*)"\s*:\s*"((?:[^"\\]|\\.)*)"/gs;
 
 /** The opposite of `headersOf`; JSON.parse would keep one of each name and sort those that are numbers. */
 function userProperties(headers: string): [string, string][] {
-  return [...headers.matchAll(PAIR)].map(([, name, value]) => [
-    JSON.parse(`"${name}"`) as string,
-    JSON.parse(`"${value}"`) as string,
-  ]);
+  return [...headers.matchAll(PAIR)].map(([, name, value]) => [unquoted(name!), unquoted(value!)]);
+}
+
+function unquoted(text: string): string {
+  return withoutNul(text.includes("\\") ? (JSON.parse(`"${text}"`) as string) : text);
+}
+
+/** Other protocols may publish U+0000; a client must end its connection at a string that holds it [MQTT-1.5.4-2]. */
+function withoutNul(text: string): string {
+  return text.includes("\0") ? text.replaceAll("\0", "\ufffd") : text;
 }
 
 /** Correlation data as text: itself where it is UTF-8 that comes back the same, else base64 behind a prefix. */

@@ -17,6 +17,10 @@ import { concat } from "./templates.ts";
 
 const NEVER = Number.POSITIVE_INFINITY;
 const FOREVER = 0xffffffff;
+/** Bytes of a packet begun that are written down with every frame: they cost nothing in a socket's attachment. */
+const SHORT_REST = 2_048;
+/** Longer ones are when nothing more was heard for this long. */
+const REST_MS = 1_000;
 
 /** The adapter of MQTT. */
 export class MqttProtocol implements Protocol {
@@ -25,6 +29,9 @@ export class MqttProtocol implements Protocol {
   nextDeadline = NEVER;
   readonly #broker: Broker;
   readonly #clients = new Map<Connection, Client>();
+  /** Clients that are in the middle of a long packet. */
+  readonly #slow = new Set<Client>();
+  #slowTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #connecting: Connecting;
   readonly #publishing: Publishing;
   readonly #subscribing: Subscribing;
@@ -33,8 +40,11 @@ export class MqttProtocol implements Protocol {
   constructor(broker: Broker) {
     this.#broker = broker;
     this.#publishing = new Publishing(broker);
-    this.#subscribing = new Subscribing(broker);
-    this.#delivering = new Delivering(broker, (session) => this.#clientOf(session));
+    const delivering = new Delivering(broker, (session) => this.#clientOf(session));
+    this.#delivering = delivering;
+    this.#subscribing = new Subscribing(broker, (client, subscription) =>
+      delivering.forget(client, subscription),
+    );
     this.#connecting = new Connecting(
       broker,
       (client) => this.#begun(client),
@@ -48,11 +58,14 @@ export class MqttProtocol implements Protocol {
     const now = Date.now();
     const client = this.#client(connection, now);
     client.heard(now);
-    const begun = client.reader.rest.length;
+    const begun = client.reader.unread;
     client.reader.push(new Uint8Array(data));
     this.#read(client);
     // A packet begun must not be lost when the object sleeps before the rest comes [MQTT-6.0.0-2].
-    if (begun > 0 || client.reader.rest.length > 0) connection.change();
+    const { unread } = client.reader;
+    client.restCounts = unread <= SHORT_REST;
+    if (!client.restCounts) this.#rememberLater(client);
+    else if (begun > 0 || unread > 0) connection.change();
   }
 
   deliver(connection: Connection, subscription: QueueSubscription, delivery: DeliveryView): void {
@@ -71,8 +84,8 @@ export class MqttProtocol implements Protocol {
     this.#delivering.fanout(run, now);
   }
 
-  replay(subscription: TopicSubscription, records: Uint8Array, retained: number): void {
-    this.#delivering.replay(subscription, records, retained, Date.now());
+  replay(subscription: TopicSubscription, records: Uint8Array, retained: number): Promise<void> {
+    return this.#delivering.replay(subscription, records, retained, Date.now());
   }
 
   /** MQTT has no word for messages that are missing. */
@@ -117,6 +130,7 @@ export class MqttProtocol implements Protocol {
   run(now: number): void {
     this.nextDeadline = NEVER;
     for (const client of this.#clients.values()) {
+      if (client.stage === "closed") continue;
       if (client.deadline <= now && client.stage === "connected") {
         // [MQTT-3.1.2-22]
         const text = `nothing was heard for ${client.keepAliveMs * 1.5} ms`;
@@ -136,17 +150,35 @@ export class MqttProtocol implements Protocol {
     client.session = connection.session;
     client.outgoing = this.#broker.backlog.outgoing(id, expirySeconds > 0);
     client.inbound = this.#broker.backlog.inbound(id);
-    client.restore(saved);
+    for (const ref of client.restore(saved)) {
+      const subscription = this.#broker.queues.find(ref);
+      if (subscription !== undefined) this.#broker.queues.attachAgain(subscription);
+    }
     this.nextDeadline = Math.min(this.nextDeadline, client.deadline);
-  }
-
-  /** The gateway's object has woken: what it had taken over goes on its way. */
-  woken(): void {
-    this.#publishing.resume();
   }
 
   join(chunks: Chunk[]): Uint8Array {
     return concat(chunks as Uint8Array[]);
+  }
+
+  /** A timer that runs keeps the object from its sleep, so what a long packet has so far is written only when no more of it comes. */
+  #rememberLater(client: Client): void {
+    this.#slow.add(client);
+    this.#slowTimer ??= setTimeout(() => {
+      this.#slowTimer = undefined;
+      const slow = [...this.#slow];
+      this.#slow.clear();
+      for (const each of slow) {
+        if (each.stage === "closed" || each.reader.unread <= SHORT_REST) continue;
+        if (Date.now() - each.lastSeen < REST_MS) {
+          this.#rememberLater(each);
+          continue;
+        }
+        each.restCounts = true;
+        each.connection.change();
+      }
+      this.#broker.flush();
+    }, REST_MS);
   }
 
   #client(connection: Connection, now: number): Client {
@@ -168,8 +200,8 @@ export class MqttProtocol implements Protocol {
     while (!connection.authenticating && client.stage !== "closed") {
       const packet = reader.next();
       if (packet === undefined) return;
-      // A socket that its client is closing may not count as open any more: its last packets count nonetheless.
-      if (this.#clients.get(connection) !== client) return;
+      // A socket that its client is closing does not count as open any more: its last packets count nonetheless.
+      if (connection.ended) return;
       if (packet.type === "malformed") return this.#malformed(client, packet);
       if (client.stage === "connected" && isExpired(connection) && packet.type !== "auth") {
         return this.expired(connection);

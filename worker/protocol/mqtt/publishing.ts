@@ -1,25 +1,22 @@
 // What clients publish: PUBLISH and PUBREL, each answered once what it says is safe.
-import { splitObjectName } from "../../address.ts";
-import { Writer } from "../../bytes/writer.ts";
 import { isRefusal, type Refusal } from "../../errors.ts";
-import { addressLink, type Broker, OUTBOX } from "../../gateway/broker.ts";
-import type { PublishDone } from "../../gateway/object-link.ts";
+import { addressLink, type Broker } from "../../gateway/broker.ts";
 import type { Session } from "../../gateway/session.ts";
-import { type Message, writeMessage } from "../../message/record.ts";
+import type { Message } from "../../message/record.ts";
 import type { Client } from "./client.ts";
 import { TOPIC_ALIASES } from "./client.ts";
 import { CLOSE } from "./close.ts";
 import { answer } from "./codec/answers.ts";
 import type { Publish, PublishAnswer } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason.ts";
+import { answerCodes } from "./codec/reason-sets.ts";
 import { encode } from "./codec/writer.ts";
 import { RECEIVE_MAXIMUM } from "./connect.ts";
 import { addressOf, messageOf, publishRefusal } from "./messages.ts";
-import { reasonOf } from "./reasons.ts";
+import { reasonIn } from "./reasons.ts";
 
-const RETRY_MS = 1_000;
 /** Refusals that may end by themselves. */
-const RETRIED = new Set<string>(["unavailable", "too-many", "queue-full", "internal"]);
+const PASSING = new Set<string>(["unavailable", "too-many", "queue-full", "internal"]);
 
 type Answer = (bytes: Uint8Array) => void;
 type Outcome = Refusal | undefined;
@@ -40,7 +37,7 @@ export class Publishing {
     if (session === undefined) return;
     const topic = this.#topicOf(client, packet);
     if (topic === undefined) return;
-    if (packet.qos > 0 && client.unanswered >= RECEIVE_MAXIMUM && this.#refuseExcess) {
+    if (packet.qos > 0 && client.unanswered + client.unreleased >= RECEIVE_MAXIMUM && this.#refuseExcess) {
       // [MQTT-3.3.4-8]
       const text = `at most ${RECEIVE_MAXIMUM} messages may be unanswered`;
       return client.disconnect(ReasonCode.ReceiveMaximumExceeded, text, CLOSE.protocol);
@@ -63,21 +60,12 @@ export class Publishing {
   /** PUBREL: the id may be used again [MQTT-4.3.3-12]. */
   release(client: Client, { packetId }: PublishAnswer): void {
     const known = client.inbound?.remove(packetId) ?? false;
-    if (known) client.unanswered = Math.max(0, client.unanswered - 1);
+    if (known) client.unreleased = Math.max(0, client.unreleased - 1);
     client.connection.change();
     const reasonCode = ReasonCode.PacketIdentifierNotFound;
     // After a lost connection a PUBREL comes again whose PUBCOMP was lost: its id is not known any more, and nothing is wrong.
     if (known || client.resumed) client.connection.writeSoon(answer("pubcomp", packetId));
     else client.send({ type: "pubcomp", packetId, reasonCode });
-  }
-
-  /** Messages that were taken over at QoS 2 and perhaps not handed on before the gateway's object ended: their ids keep them from coming twice. */
-  resume(): void {
-    const outgoing = this.#outbox();
-    outgoing.suspend();
-    outgoing.setWindow(65_535);
-    for (const item of outgoing.resume()) if ("position" in item) this.#handOn(item.position, item.packetId);
-    this.#handOnWaiting();
   }
 
   /** Topic after aliases; undefined when the connection had to be closed. */
@@ -135,75 +123,25 @@ export class Publishing {
     const { inbound } = client;
     // A repeated PUBLISH of an id that was not released is the same message [MQTT-4.3.3-10].
     if (inbound === undefined || inbound.has(packetId)) return place(answer("pubrec", packetId));
-    client.unanswered++;
+    client.unreleased++;
     const done = (outcome: Outcome) => {
-      if (outcome !== undefined && inbound.remove(packetId)) client.unanswered--;
+      if (outcome !== undefined && inbound.remove(packetId)) {
+        client.unreleased = Math.max(0, client.unreleased - 1);
+        client.connection.change();
+      }
       this.#answer(client, "pubrec", packetId, outcome, place);
     };
     inbound.add(packetId);
     client.connection.change();
     if (isRefusal(message)) return done(message);
     if (session.expirySeconds === 0) return this.#send(session, topic, message, done);
-    done(this.#takeOver(session, topic, message));
-  }
-
-  /** Keeps a message in the gateway's log, with where it goes in place of its topic, until it is there. */
-  #takeOver(session: Session, topic: string, message: Message): Outcome {
-    const { backlog } = this.#broker;
-    const target = addressOf(topic);
-    const position = backlog.keep(toRecord({ ...message, topic: `${session.namespace}:${target}` }));
-    if (typeof position !== "number") return position;
-    const packetId = this.#outbox().offer({ position, qos: 1, retain: false, subscriptionIds: [] });
-    if (packetId !== undefined) this.#handOn(position, packetId);
-    return undefined;
-  }
-
-  #outbox() {
-    return this.#broker.backlog.outgoing(OUTBOX, true);
-  }
-
-  #handOnWaiting(): void {
-    const outgoing = this.#outbox();
-    for (let next = outgoing.next(0); next !== undefined; next = outgoing.next(0)) {
-      this.#handOn(next.position, next.packetId);
-    }
-  }
-
-  /** Publishes what was taken over, under an id that says which it was: a second time stores nothing. */
-  #handOn(position: number, packetId: number): void {
-    const kept = this.#broker.backlog.record(position)?.decode();
-    const outgoing = this.#outbox();
-    if (kept === undefined) {
-      outgoing.puback(packetId);
-      return;
-    }
-    const { namespace, name: target } = splitObjectName(kept.topic);
-    const messageId = `${this.#broker.gateway}:${position}`;
-    const topic = target.startsWith("topic:") ? target.slice("topic:".length) : "";
-    const message = { ...kept, topic, messageId, publisherId: true };
-    this.#publishTo(namespace, target, message, (outcome) => {
-      if (isRefusal(outcome) && RETRIED.has(outcome.kind)) {
-        setTimeout(() => {
-          this.#handOn(position, packetId);
-          this.#broker.flush();
-        }, RETRY_MS);
-        return;
-      }
-      if (isRefusal(outcome))
-        console.error(`a message of QoS 2 to ${target} was refused: ${outcome.message}`);
-      outgoing.puback(packetId);
-      this.#handOnWaiting();
-    });
+    done(this.#broker.outbox.takeOver(session.namespace, addressOf(topic), message));
   }
 
   #send(session: Session, topic: string, message: Message, done: (outcome: Outcome) => void): void {
-    this.#publishTo(session.namespace, addressOf(topic), message, (outcome) =>
+    addressLink(this.#broker, session.namespace, addressOf(topic)).publish(message, (outcome) =>
       done(isRefusal(outcome) ? outcome : undefined),
     );
-  }
-
-  #publishTo(namespace: string, address: string, message: Message, done: PublishDone): void {
-    addressLink(this.#broker, namespace, address).publish(message, done);
   }
 
   #answer(
@@ -213,17 +151,15 @@ export class Publishing {
     refusal: Outcome,
     place: Answer,
   ): void {
-    // Before 5.0 there is no word for a refusal: the message is acknowledged and goes nowhere [3.1.1: MQTT-3.3.5-2].
+    if (refusal !== undefined && client.version < 5 && PASSING.has(refusal.kind)) {
+      // It may be taken the next time, and only a message without an acknowledgement comes again.
+      return client.close(CLOSE.brokerFailed, refusal.message);
+    }
+    // Before 5.0 there is no other word for a refusal: the message is acknowledged and goes nowhere [3.1.1: MQTT-3.3.5-2].
     if (refusal === undefined || client.version < 5) return place(answer(type, packetId));
     const properties = client.reason(refusal.message);
-    const packet = { type, packetId, reasonCode: reasonOf(refusal) };
+    const packet = { type, packetId, reasonCode: reasonIn(answerCodes(type), refusal) };
     const bytes = encode(properties === undefined ? packet : { ...packet, properties }, client.version);
     place(bytes.length <= client.packetMaximum ? bytes : encode(packet, client.version));
   }
-}
-
-function toRecord(message: Message): Uint8Array {
-  const to = new Writer(256);
-  writeMessage(to, message);
-  return to.take();
 }

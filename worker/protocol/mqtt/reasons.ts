@@ -24,3 +24,22 @@ const REASONS: Partial<Record<ErrorKind, number>> = {
 export function reasonOf({ kind }: Refusal): number {
   return REASONS[kind] ?? ReasonCode.ImplementationSpecificError;
 }
+
+/** Where a packet has no word for them: these come nearest. */
+const NEAREST = new Map<number, number>([
+  [ReasonCode.PacketTooLarge, ReasonCode.QuotaExceeded],
+  [ReasonCode.TopicNameInvalid, ReasonCode.TopicFilterInvalid],
+]);
+
+/**
+ * The reason code of a refusal in a packet that takes only some codes.
+ *
+ * @param codes what may stand there (codec/reason-sets.ts)
+ * @example reasonIn(answerCodes("puback"), refuse("unavailable", "…")) // 0x83
+ */
+export function reasonIn(codes: ReadonlySet<number>, refusal: Refusal): number {
+  const reason = reasonOf(refusal);
+  if (codes.has(reason)) return reason;
+  const nearest = NEAREST.get(reason);
+  return nearest !== undefined && codes.has(nearest) ? nearest : ReasonCode.ImplementationSpecificError;
+}

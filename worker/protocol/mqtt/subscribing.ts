@@ -5,13 +5,14 @@ import { isRefusal, type Refusal } from "../../errors.ts";
 import { checkFilter, parseShare } from "../../filter/filter.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Session, Subscription, SubscriptionOptions } from "../../gateway/session.ts";
-import { MAX_LEASE_MS } from "../../limits.ts";
+import { MAX_LEASE_MS, MAX_SUBSCRIPTIONS } from "../../limits.ts";
 import type { Client } from "./client.ts";
 import { CLOSE } from "./close.ts";
 import type { Qos, Subscribe, SubscribeFilter, Unsubscribe } from "./codec/packets.ts";
 import { ReasonCode } from "./codec/reason.ts";
+import { subackCodes } from "./codec/reason-sets.ts";
 import { QUEUE_PREFIX } from "./messages.ts";
-import { reasonOf } from "./reasons.ts";
+import { reasonIn } from "./reasons.ts";
 
 /** A random number that fits a double exactly: refs of subscriptions. */
 const REF_RANGE = 2 ** 48;
@@ -21,9 +22,12 @@ const MAX_QUEUE_CREDIT = 64;
 /** Carries out what clients want to get. */
 export class Subscribing {
   readonly #broker: Broker;
+  readonly #ended: (client: Client, subscription: Subscription) => void;
 
-  constructor(broker: Broker) {
+  /** @param ended hears of each subscription that its client ends */
+  constructor(broker: Broker, ended: (client: Client, subscription: Subscription) => void) {
     this.#broker = broker;
+    this.#ended = ended;
   }
 
   /** One SUBACK with a code for each filter, in order [MQTT-3.8.4-6]; retained messages follow it. */
@@ -37,6 +41,10 @@ export class Subscribing {
         "No Local is not for shared subscriptions",
         CLOSE.protocol,
       );
+    }
+    if (client.subscribing >= MAX_SUBSCRIPTIONS) {
+      const reasonCodes = filters.map(() => ReasonCode.QuotaExceeded);
+      return client.send({ type: "suback", packetId, reasonCodes });
     }
     const subscriptionId = properties?.subscriptionIdentifiers?.[0] ?? 0;
     const reasonCodes: number[] = new Array(filters.length);
@@ -61,6 +69,7 @@ export class Subscribing {
       const known = find(session, filter);
       if (known === undefined) return ReasonCode.NoSubscriptionExisted;
       this.#broker.sessions.unsubscribe(known);
+      this.#ended(client, known);
       return ReasonCode.Success;
     });
     client.send({ type: "unsuback", packetId, reasonCodes });
@@ -115,8 +124,12 @@ export class Subscribing {
     if (wrong !== undefined) return done(wrong);
     this.#broker.topics.bind(session.namespace, share.filter, name, (refusal) => {
       if (refusal !== undefined) return done(refusal);
-      if (client.connection.session !== session) return;
-      this.#consume(client, session, { kind: "queue", name }, options, MAX_LEASE_MS, done);
+      if (client.connection.session !== session) return this.#broker.topics.release(session.namespace, name);
+      this.#consume(client, session, { kind: "queue", name }, options, MAX_LEASE_MS, (outcome) => {
+        // What was bound for nobody would fill its queue for ever.
+        if (isRefusal(outcome)) this.#broker.topics.release(session.namespace, name);
+        done(outcome);
+      });
     });
   }
 
@@ -168,6 +181,5 @@ function randomRef(): number {
 
 /** A refusal in a SUBACK; what is wrong with a name is there wrong with a filter. */
 function filterReason(refusal: Refusal): number {
-  const reason = reasonOf(refusal);
-  return reason === ReasonCode.TopicNameInvalid ? ReasonCode.TopicFilterInvalid : reason;
+  return reasonIn(subackCodes(5), refusal);
 }

@@ -77,6 +77,11 @@ export class PacketReader {
     return this.#dead;
   }
 
+  /** How many bytes were pushed and not read. */
+  get unread(): number {
+    return this.#end - this.#at;
+  }
+
   /** A copy of the bytes of a packet begun; pushing them into another reader of the same version goes on from here. */
   get rest(): Uint8Array {
     return this.#bytes.slice(this.#at, this.#end);

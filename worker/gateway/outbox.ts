@@ -1,0 +1,104 @@
+// What a gateway has taken over from its clients and must bring to a topic or queue: messages of QoS 2 and wills. Kept in its log
+// until they are there, under an id that says which each was, so that none is lost and none comes twice.
+import { splitObjectName } from "../address.ts";
+import { Writer } from "../bytes/writer.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { MAX_OUTBOX_MESSAGES, MAX_SESSION_BACKLOG_BYTES } from "../limits.ts";
+import { type Message, writeMessage } from "../message/record.ts";
+import type { Backlog } from "./backlog/backlog.ts";
+import type { Outgoing } from "./backlog/outgoing.ts";
+import type { ObjectLink } from "./object-link.ts";
+
+/** The backlog's account of the outbox. No session has such an id. */
+export const OUTBOX = "outbox";
+const RETRY_MS = 1_000;
+/** Refusals that may end by themselves. */
+const PASSING = new Set<string>(["unavailable", "too-many", "queue-full", "internal"]);
+
+/** What the outbox needs of its gateway. */
+export interface OutboxOwner {
+  /** The gateway's name. */
+  gateway: string;
+  backlog: Backlog;
+  link: (namespace: string, address: string) => ObjectLink;
+  flush: () => void;
+}
+
+/** The outbox of one gateway. */
+export class Outbox {
+  readonly #owner: OutboxOwner;
+
+  constructor(owner: OutboxOwner) {
+    this.#owner = owner;
+  }
+
+  /**
+   * Takes a message over: durable with the event that does it. The record that is kept holds `NAMESPACE:ADDRESS` in place of its topic.
+   *
+   * @param address `topic:NAME` or `queue:NAME`
+   * @returns why not, when there is no room
+   */
+  takeOver(namespace: string, address: string, message: Message): Refusal | undefined {
+    const outgoing = this.#outgoing();
+    if (outgoing.waiting >= MAX_OUTBOX_MESSAGES) {
+      return refuse("too-many", `${MAX_OUTBOX_MESSAGES} messages wait at this gateway already`, RETRY_MS);
+    }
+    const record = new Writer(256);
+    writeMessage(record, { ...message, topic: `${namespace}:${address}` });
+    const bytes = record.take();
+    // What a session is owed beyond these bytes is dropped, the oldest first: nothing that was taken over may be.
+    if (outgoing.bytes + bytes.length > MAX_SESSION_BACKLOG_BYTES) {
+      return refuse("too-many", `${outgoing.bytes} bytes wait at this gateway already`, RETRY_MS);
+    }
+    const position = this.#owner.backlog.keep(bytes);
+    if (typeof position !== "number") return position;
+    const packetId = outgoing.offer({ position, qos: 1, retain: false, subscriptionIds: [] });
+    if (packetId !== undefined) this.#handOn(position, packetId);
+    return undefined;
+  }
+
+  /** The gateway's object has woken: what it had not seen arrive goes on its way again. */
+  resume(): void {
+    const outgoing = this.#outgoing();
+    outgoing.suspend();
+    outgoing.setWindow(MAX_OUTBOX_MESSAGES);
+    for (const item of outgoing.resume()) if ("position" in item) this.#handOn(item.position, item.packetId);
+    this.#handOnWaiting();
+  }
+
+  #outgoing(): Outgoing {
+    return this.#owner.backlog.outgoing(OUTBOX, true);
+  }
+
+  #handOnWaiting(): void {
+    const outgoing = this.#outgoing();
+    // Nothing expires here: its topic or queue sees to that.
+    for (let next = outgoing.next(0); next !== undefined; next = outgoing.next(0)) {
+      this.#handOn(next.position, next.packetId);
+    }
+  }
+
+  #handOn(position: number, packetId: number): void {
+    const { backlog, gateway, link, flush } = this.#owner;
+    const kept = backlog.record(position)?.decode();
+    if (kept === undefined) {
+      this.#outgoing().puback(packetId);
+      return;
+    }
+    const { namespace, name: address } = splitObjectName(kept.topic);
+    const topic = address.startsWith("topic:") ? address.slice("topic:".length) : "";
+    const message = { ...kept, topic, messageId: `${gateway}:${position}`, publisherId: true };
+    link(namespace, address).publish(message, (outcome) => {
+      if (isRefusal(outcome) && PASSING.has(outcome.kind)) {
+        setTimeout(() => {
+          this.#handOn(position, packetId);
+          flush();
+        }, RETRY_MS);
+        return;
+      }
+      if (isRefusal(outcome)) console.error(`a message to ${address} was refused: ${outcome.message}`);
+      this.#outgoing().puback(packetId);
+      this.#handOnWaiting();
+    });
+  }
+}
