@@ -52,7 +52,7 @@ export class AttachmentStore {
   }
 
   /** What to give to the socket. A state that is too large for it is written to the table. */
-  fit(attached: Attached): Attached | Elsewhere {
+  toCarry(attached: Attached): Attached | Elsewhere {
     const { state, ...rest } = attached;
     const text = state === undefined ? "" : JSON.stringify(state);
     const { session } = attached;

@@ -5,6 +5,7 @@ import type { Env } from "../env.ts";
 import { topicObjectName } from "../topic/placement.ts";
 import type { Backlog } from "./backlog/backlog.ts";
 import type { Connection } from "./connection.ts";
+import type { Groups } from "./groups.ts";
 import type { Links } from "./links.ts";
 import type { ObjectLink } from "./object-link.ts";
 import type { Outbox } from "./outbox.ts";
@@ -22,6 +23,7 @@ export interface Broker {
   readonly sessions: Sessions;
   readonly queues: Queues;
   readonly topics: Topics;
+  readonly groups: Groups;
   readonly backlog: Backlog;
   readonly outbox: Outbox;
   /** What passes through for a namespace. */

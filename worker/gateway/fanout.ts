@@ -76,6 +76,7 @@ export class Fanout {
     trie.remove(filter, subscription);
     interested.version++;
     if (trie.size === 0) this.#namespaces.delete(namespace);
+    if (trie.has(filter)) return;
     // What nobody here follows any more may go on elsewhere: it begins anew with its next subscriber, without a gap.
     const topics = isExact(filter) ? [filter] : [...places.keys()].filter((topic) => matches(filter, topic));
     for (const topic of topics) if (trie.match(topic).length === 0) places.delete(topic);
@@ -112,6 +113,8 @@ export class Fanout {
       } while (view.valid && view.topic === topic);
       if (place === undefined || (place.groups.length === 0 && place.behind.length === 0)) {
         unwanted.add(topic);
+        // What comes until the topic has a subscriber again is not missing to that one.
+        interested?.places.delete(topic);
         continue;
       }
       for (const { protocol, matches } of place.groups) {
@@ -133,8 +136,9 @@ export class Fanout {
     }
     if (place.version !== version) {
       place.version = version;
-      place.groups = groupsOf(trie.match(topic));
-      place.behind = trie.match(topic).filter((subscription) => subscription.behind !== undefined);
+      const subscriptions = trie.match(topic);
+      place.groups = groupsOf(subscriptions);
+      place.behind = subscriptions.filter((subscription) => subscription.behind !== undefined);
     }
     return place;
   }

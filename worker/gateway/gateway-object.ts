@@ -9,7 +9,6 @@ import { HELLO_TIMEOUT_MS, MAX_FRAME_BYTES } from "../limits.ts";
 import { DeliveryView } from "../link/deliveries.ts";
 import { countRecords, TopicPacketView } from "../link/topic-packet.ts";
 import { DurableSql } from "../log/sql.ts";
-import { RecordView } from "../message/record.ts";
 import { JsonProtocol } from "../protocol/json/protocol.ts";
 import { MqttProtocol } from "../protocol/mqtt/protocol.ts";
 import { type Attached, AttachmentStore, attachedSession } from "./attachment.ts";
@@ -18,12 +17,13 @@ import { addressLink, type Broker } from "./broker.ts";
 import { Connection, type Protocol } from "./connection.ts";
 import { type DeliveryOrder, orderOf } from "./delivery-order.ts";
 import { Fanout } from "./fanout.ts";
+import { Groups } from "./groups.ts";
 import { countRetained, Interest } from "./interest.ts";
 import { Links } from "./links.ts";
 import { OUTBOX, Outbox } from "./outbox.ts";
 import { Queues } from "./queues.ts";
 import type { GatewayRpc } from "./rpc.ts";
-import type { Session, Will } from "./session.ts";
+import type { Session } from "./session.ts";
 import { SessionStore } from "./session-store.ts";
 import { Sessions } from "./sessions.ts";
 import { Sys } from "./sys.ts";
@@ -102,16 +102,17 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       },
       afterAnswer: () => this.#flush(),
     });
+    const groups = new Groups({ env, queues: this.#queues, afterAnswer: () => this.#flush() });
     this.#sessions = new Sessions({
-      ...{ store, topics, queues: this.#queues },
+      ...{ store, topics, groups, queues: this.#queues },
       protocol: (name) => this.#protocol(name) ?? this.#protocols[0]!,
       presence: (session, event) => this.#sys.presence(session, event, Date.now()),
-      publishWill: (session, will) => this.#publishWill(session, will),
+      publishWill: (session, will) => this.#outbox.takeOverWill(session.client, will, Date.now()),
     });
     const broker: Broker = {
       ...{ env, gateway, topics },
       traffic: (namespace) => this.#sys.traffic(namespace),
-      ...{ links: this.#links, sessions: this.#sessions, queues: this.#queues },
+      ...{ links: this.#links, sessions: this.#sessions, queues: this.#queues, groups },
       ...{ backlog: this.#backlog, outbox: this.#outbox },
       flush: () => this.#flush(),
       welcomed: (connection) => this.#welcomed(connection),
@@ -267,15 +268,6 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     if (gone.size > 0) this.#queues.disown(queueObject, [...gone]);
   }
 
-  #publishWill(session: Session, { namespace, address, record, ttlMs }: Will): void {
-    const now = Date.now();
-    const view = new RecordView(record.slice());
-    view.setTime(now);
-    view.setExpiresAt(ttlMs > 0 ? now + ttlMs : 0);
-    const refusal = this.#outbox.takeOver(namespace, address, view.decode());
-    if (refusal !== undefined) console.error(`the will of ${session.client} is lost: ${refusal.message}`);
-  }
-
   #restore(): void {
     const live: Session[] = [];
     for (const socket of this.ctx.getWebSockets()) {
@@ -355,7 +347,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       state: protocol.save(connection),
     };
     try {
-      this.#sockets.get(connection)?.serializeAttachment(this.#attachments.fit(attached));
+      this.#sockets.get(connection)?.serializeAttachment(this.#attachments.toCarry(attached));
     } catch (error) {
       // One that cannot outlive the object's sleep ends now, and no other with it.
       console.error("a connection could not be written down:", error);

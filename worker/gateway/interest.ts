@@ -55,11 +55,16 @@ export class Interest {
   remove(namespace: string, filter: string, durable: boolean): void {
     const shared = this.#count(namespace, filter, durable, -1);
     if (shared.count > 0) return;
-    this.#inTurn(shared, async () => {
-      if (shared.count > 0) return;
-      this.#filters.delete(keyOf(namespace, filter));
-      await unregisterFilter(this.#env, namespace, this.gateway, filter);
-    }).catch((error: unknown) => console.error("an interest could not be taken back:", error));
+    const ended = this.#inTurn(shared, async () => {
+      if (shared.count === 0) await unregisterFilter(this.#env, namespace, this.gateway, filter);
+    });
+    const { last } = shared;
+    ended
+      .catch((error: unknown) => console.error("an interest could not be taken back:", error))
+      .finally(() => {
+        // Forgotten only when no call waits behind this one: it must not run beside those of a new count.
+        if (shared.count === 0 && shared.last === last) this.#filters.delete(keyOf(namespace, filter));
+      });
   }
 
   #count(namespace: string, filter: string, durable: boolean, by: number): Shared {

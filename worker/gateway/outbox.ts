@@ -4,10 +4,11 @@ import { splitObjectName } from "../address.ts";
 import { Writer } from "../bytes/writer.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_OUTBOX_MESSAGES, MAX_SESSION_BACKLOG_BYTES } from "../limits.ts";
-import { type Message, writeMessage } from "../message/record.ts";
+import { type Message, RecordView, writeMessage } from "../message/record.ts";
 import type { Backlog } from "./backlog/backlog.ts";
 import type { Outgoing } from "./backlog/outgoing.ts";
 import type { ObjectLink } from "./object-link.ts";
+import type { Will } from "./session.ts";
 
 /** The backlog's account of the outbox. No session has such an id. */
 export const OUTBOX = "outbox";
@@ -27,6 +28,8 @@ export interface OutboxOwner {
 /** The outbox of one gateway. */
 export class Outbox {
   readonly #owner: OutboxOwner;
+  /** What waits for the next attempt, as a publisher's messages keep their order; undefined while nothing was refused. */
+  #waiting: { position: number; packetId: number }[] | undefined;
 
   constructor(owner: OutboxOwner) {
     this.#owner = owner;
@@ -57,6 +60,15 @@ export class Outbox {
     return undefined;
   }
 
+  /** Takes over the will of a client; its time begins now. */
+  takeOverWill(client: string, { namespace, address, record, ttlMs }: Will, now: number): void {
+    const view = new RecordView(record.slice());
+    view.setTime(now);
+    view.setExpiresAt(ttlMs > 0 ? now + ttlMs : 0);
+    const refusal = this.takeOver(namespace, address, view.decode());
+    if (refusal !== undefined) console.error(`the will of ${client} is lost: ${refusal.message}`);
+  }
+
   /** The gateway's object has woken: what it had not seen arrive goes on its way again. */
   resume(): void {
     const outgoing = this.#outgoing();
@@ -79,7 +91,11 @@ export class Outbox {
   }
 
   #handOn(position: number, packetId: number): void {
-    const { backlog, gateway, link, flush } = this.#owner;
+    const { backlog, gateway, link } = this.#owner;
+    if (this.#waiting !== undefined) {
+      this.#waiting.push({ position, packetId });
+      return;
+    }
     const kept = backlog.record(position)?.decode();
     if (kept === undefined) {
       this.#outgoing().puback(packetId);
@@ -89,16 +105,28 @@ export class Outbox {
     const topic = address.startsWith("topic:") ? address.slice("topic:".length) : "";
     const message = { ...kept, topic, messageId: `${gateway}:${position}`, publisherId: true };
     link(namespace, address).publish(message, (outcome) => {
-      if (isRefusal(outcome) && PASSING.has(outcome.kind)) {
-        setTimeout(() => {
-          this.#handOn(position, packetId);
-          flush();
-        }, RETRY_MS);
-        return;
-      }
+      if (isRefusal(outcome) && PASSING.has(outcome.kind)) return this.#wait(position, packetId);
       if (isRefusal(outcome)) console.error(`a message to ${address} was refused: ${outcome.message}`);
       this.#outgoing().puback(packetId);
       this.#handOnWaiting();
     });
+  }
+
+  /** It may be taken the next time; what comes after it waits as well. */
+  #wait(position: number, packetId: number): void {
+    if (this.#waiting === undefined) {
+      this.#waiting = [];
+      setTimeout(() => this.#tryAgain(), RETRY_MS);
+    }
+    this.#waiting.push({ position, packetId });
+  }
+
+  #tryAgain(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    waiting.sort((a, b) => a.position - b.position);
+    for (const { position, packetId } of waiting) this.#handOn(position, packetId);
+    this.#handOnWaiting();
+    this.#owner.flush();
   }
 }

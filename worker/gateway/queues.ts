@@ -38,6 +38,12 @@ export class Queues {
     return this.#byRef.get(ref);
   }
 
+  /** Whether a session here consumes from the queue of an object. */
+  consumes(target: string): boolean {
+    for (const subscription of this.#byRef.values()) if (subscription.target === target) return true;
+    return false;
+  }
+
   /** Takes up a subscription from the tables. */
   restore(session: Session, ref: number, saved: SavedSubscription, options: SubscriptionOptions): void {
     const { sub, address, target = "", credit, leaseMs, generation = 1 } = saved;

@@ -1,10 +1,12 @@
 // The sessions of a gateway: how they begin, lose their connection, come back, and end; and the wills they leave. Time and random
 // numbers come in with each call.
 import { groupOf, splitObjectName } from "../address.ts";
+import { permits } from "../auth/permission.ts";
 import type { Principal } from "../auth/principal.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { fromBase64 } from "../message/base64.ts";
 import type { Connection, Protocol } from "./connection.ts";
+import type { Groups } from "./groups.ts";
 import type { Queues } from "./queues.ts";
 import { PLAIN_OPTIONS, type Session, type Subscription, sessionKey, type Will } from "./session.ts";
 import type { SavedSession, SavedSubscription, SessionStore } from "./session-store.ts";
@@ -28,6 +30,8 @@ export interface Hello {
 export interface Begun {
   session: Session;
   resumed: boolean;
+  /** Subscriptions of the resumed session that its new token does not allow. */
+  revoked: Subscription[];
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -37,6 +41,7 @@ export interface SessionsOwner {
   store: SessionStore;
   queues: Queues;
   topics: Topics;
+  groups: Groups;
   /** Finds an adapter by its first name. */
   protocol: (name: string | undefined) => Protocol;
   /** A session has got a connection, or lost it. */
@@ -138,12 +143,23 @@ export class Sessions {
     this.#owner.presence(session, "connected");
     if (isKept(session)) this.#owner.store.saveSession(session);
     else if (wasKept) this.#owner.store.removeSession(session);
+    const revoked = this.authorize(session, principal);
     if (resumed) {
       for (const subscription of session.subscriptions.values()) {
         if (subscription.kind === "queue") this.#owner.queues.attachAgain(subscription);
       }
     }
-    return { session, resumed };
+    return { session, resumed, revoked };
+  }
+
+  /** A session has a fresh token: subscriptions that it does not allow end, and are returned. */
+  authorize(session: Session, principal: Principal): Subscription[] {
+    session.principal = principal;
+    const revoked = [...session.subscriptions.values()].filter(
+      (subscription) => checkSubscription(principal, subscription) !== undefined,
+    );
+    for (const subscription of revoked) this.unsubscribe(subscription);
+    return revoked;
   }
 
   /** Writes down that a session's expiry or will has changed. */
@@ -175,13 +191,13 @@ export class Sessions {
 
   /** Ends a subscription to whatever; the queue of a shared one ends with its last member. */
   unsubscribe(subscription: Subscription): void {
-    const { queues, topics } = this.#owner;
+    const { queues, topics, groups } = this.#owner;
     if (subscription.kind === "topic") return topics.unsubscribe(subscription);
     const { name } = subscription.address;
     const { namespace } = subscription.session;
     const shared = groupOf(name)?.kind === "share";
     queues.unsubscribe(subscription, () => {
-      if (shared) topics.release(namespace, name);
+      if (shared) groups.release(namespace, name);
     });
   }
 
@@ -268,4 +284,14 @@ function willOf({ namespace, will }: SavedSession): Will | undefined {
   if (will === undefined) return undefined;
   const { record, dueAt, ...rest } = will;
   return { ...rest, namespace, record: fromBase64(record)!, dueAt: dueAt ?? NEVER };
+}
+
+/** Why a principal may not have a subscription. A group's queue is as its filter. */
+function checkSubscription(principal: Principal, subscription: Subscription): Refusal | undefined {
+  const filter =
+    subscription.kind === "topic" ? subscription.filter : groupOf(subscription.address.name)?.filter;
+  if (filter !== undefined) return permits(principal, "subscribe", `topic:${filter}`);
+  return subscription.kind === "queue"
+    ? permits(principal, "consume", `queue:${subscription.address.name}`)
+    : undefined;
 }

@@ -41,6 +41,8 @@ interface Namespace {
   /** Subscriptions to `$SYS/…`. */
   watchers: number;
   retained: number;
+  /** When `retained` was counted, ms since the epoch. */
+  countedAt: number;
 }
 
 /** What this part needs of its gateway. */
@@ -83,7 +85,7 @@ export class Sys {
     filter: string,
     now: number,
   ): Promise<{ records: Uint8Array; count: number }> {
-    this.#namespace(namespace).retained = await this.#owner.countRetained(namespace);
+    await this.#countRetained(namespace, now);
     const to = new Writer(1024);
     let count = 0;
     for (const [topic, value] of this.#values(namespace, now)) {
@@ -113,6 +115,14 @@ export class Sys {
       averageLoads(namespace);
       this.#publish(name, this.#values(name, now), now, true);
     }
+  }
+
+  /** Asks many objects, so not for every subscriber anew. */
+  async #countRetained(name: string, now: number): Promise<void> {
+    const namespace = this.#namespace(name);
+    if (now - namespace.countedAt < INTERVAL_MS) return;
+    namespace.countedAt = now;
+    namespace.retained = await this.#owner.countRetained(name);
   }
 
   #publish(namespace: string, values: [string, string | number][], now: number, retain: boolean): void {
@@ -151,7 +161,14 @@ export class Sys {
     let namespace = this.#namespaces.get(name);
     if (namespace === undefined) {
       const none = { messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0 };
-      namespace = { traffic: { ...none }, before: none, loads: new Map(), watchers: 0, retained: 0 };
+      namespace = {
+        traffic: { ...none },
+        before: none,
+        loads: new Map(),
+        watchers: 0,
+        retained: 0,
+        countedAt: 0,
+      };
       this.#namespaces.set(name, namespace);
     }
     return namespace;

@@ -1,10 +1,10 @@
 // How sessions subscribe to topics: the filter is registered, what was before is read, then live messages follow without a gap.
-import { type Env, queueObject } from "../env.ts";
+import type { Env } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { isExact } from "../filter/filter.ts";
 import { MAX_SUBSCRIPTIONS } from "../limits.ts";
 import { RecordView } from "../message/record.ts";
-import { type Registered, registerFilter, unbindQueue } from "../topic/register.ts";
+import type { Registered } from "../topic/register.ts";
 import type { From, ReadRequest, TopicPosition } from "../topic/rpc.ts";
 import type { Fanout } from "./fanout.ts";
 import type { Interest } from "./interest.ts";
@@ -119,25 +119,6 @@ export class Topics {
       .then(({ records, count }) => protocol.replay(subscription, records, count))
       .catch((error: unknown) => console.error("the figures could not be read:", error))
       .finally(afterAnswer);
-  }
-
-  /** Makes topics feed a queue; `done` hears why not. */
-  bind(namespace: string, filter: string, queue: string, done: (refusal: Refusal | undefined) => void): void {
-    registerFilter(this.#owner.env, namespace, `queue:${queue}`, filter, true)
-      .catch((error: unknown) => {
-        console.error("a binding failed:", error);
-        return refuse("unavailable", "the topics could not be reached; repeat the call");
-      })
-      .then((outcome) => done(isRefusal(outcome) ? outcome : undefined))
-      .catch((error: unknown) => console.error("a subscription to a bound queue failed:", error))
-      .finally(this.#owner.afterAnswer);
-  }
-
-  /** Takes the binding of a group's queue back and deletes the queue, once it has no consumer left. */
-  release(namespace: string, queue: string): void {
-    releaseQueue(this.#owner.env, namespace, queue).catch((error: unknown) =>
-      console.error("a shared subscription's queue could not be ended:", error),
-    );
   }
 
   /** Ends a subscription. */
@@ -277,12 +258,4 @@ export class Topics {
     subscriptions.delete(subscription.sub);
     this.#owner.fanout.remove(subscription);
   }
-}
-
-async function releaseQueue(env: Env, namespace: string, queue: string): Promise<void> {
-  const object = queueObject(env, namespace, queue);
-  const described = await object.describe();
-  if (isRefusal(described) || described.stats.consumers > 0) return;
-  await unbindQueue(env, namespace, queue);
-  await object.remove();
 }

@@ -1,5 +1,5 @@
 // One HTTP call after its caller is known: what a handler gets, and the steps that all calls on a queue or a topic share.
-import { checkName } from "../address.ts";
+import { checkName, checkQueueName } from "../address.ts";
 import { permits } from "../auth/permission.ts";
 import type { Action, Principal } from "../auth/principal.ts";
 import { type Env, queueObject, topicObject } from "../env.ts";
@@ -49,7 +49,7 @@ export function onQueue(
   return async (call) => {
     const name = pathPart(call.url, NAME_PART);
     if (isRefusal(name)) return name;
-    const refusal = checkName(name) ?? permitsOne(call.principal, actions, `queue:${name}`);
+    const refusal = checkQueueName(name) ?? permitsOne(call.principal, actions, `queue:${name}`);
     if (refusal) return refusal;
     return handle({ ...call, name, queue: queueObject(call.env, call.namespace, name) });
   };

@@ -4,7 +4,7 @@ import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse 
 import { MAX_BATCH, MAX_FRAME_BYTES } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
 import { type QueueResults, readResults } from "../link/results.ts";
-import { PUBLISH_FIELDS, type PublishFields, toMessage, withPayload } from "../message/fields.ts";
+import { PUBLISH_FIELDS, type PublishFields, toMessage, toTopic, withPayload } from "../message/fields.ts";
 import { type Message, writeMessage } from "../message/record.ts";
 import type { Applied } from "../queue/rpc.ts";
 import { check } from "../schema.ts";
@@ -45,18 +45,7 @@ export async function publishToQueue(call: QueueCall): Promise<Response | Refusa
 
 /** POST /v1/topics/{name}/messages: hands what the request carries to whoever is interested. */
 export async function publishToTopic(call: TopicCall): Promise<Response | Refusal> {
-  return publish({ ...call, destination: call.topic, adapt: (message) => forTopic(message, call.name) });
-}
-
-function forTopic(message: Message, topic: string): Message | Refusal {
-  if (message.dueAt > 0) {
-    return refuse(
-      "bad-field",
-      "delayMs and deliverAt: a topic hands messages on at once, only a queue waits",
-    );
-  }
-  message.topic = topic;
-  return message;
+  return publish({ ...call, destination: call.topic, adapt: (message) => toTopic(message, call.name, "") });
 }
 
 async function publish(call: PublishCall): Promise<Response | Refusal> {

@@ -113,6 +113,17 @@ export function withPayload(
   };
 }
 
+/**
+ * A message as a topic takes it, or why it does not: topics deliver at once, and those under `$SYS/` are the broker's own.
+ *
+ * @param publisher client id of the publisher, "" when not known
+ */
+export function toTopic(message: Message, topic: string, publisher: string): Message | Refusal {
+  if (topic.startsWith("$SYS/")) return refuse("forbidden", "topics under $SYS/ are the broker's own");
+  if (message.dueAt === 0) return { ...message, topic, publisher };
+  return refuse("bad-field", "a topic delivers at once: delayMs and deliverAt are for queues");
+}
+
 // Ids of this isolate: a random beginning of 80 bits and a count. A random number for each message costs more than all its fields.
 let idPrefix = "";
 let idCount = 0;

@@ -10,16 +10,16 @@ import { errorEntry, isRefusal, type Refusal, refuse } from "../../errors.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Connection } from "../../gateway/connection.ts";
 import { freshClient, gatewayCount } from "../../gateway/placement.ts";
-import type { Will } from "../../gateway/session.ts";
+import type { Subscription, Will } from "../../gateway/session.ts";
 import type { Begun } from "../../gateway/sessions.ts";
 import { MAX_BATCH, MAX_CREDIT, MAX_FRAME_BYTES, MAX_SUBSCRIPTIONS } from "../../limits.ts";
-import { toMessage } from "../../message/fields.ts";
+import { toMessage, toTopic } from "../../message/fields.ts";
 import { writeMessage } from "../../message/record.ts";
 import type { Answer } from "./answers.ts";
 import { CLOSE } from "./close.ts";
 import type { AuthFrame, HelloFrame } from "./frames.ts";
 import { errorFrame, okFrame } from "./render.ts";
-import { type JsonTopics, topicMessage } from "./topics.ts";
+import type { JsonTopics } from "./topics.ts";
 
 /** Characters of a principal that fit into a socket's attachment together with the rest. */
 const MAX_PRINCIPAL_CHARS = 8_000;
@@ -84,6 +84,7 @@ export class Handshake {
     if (isRefusal(begun)) return this.#refuse(connection, frame.id, begun, answer);
     answer(this.#welcome(frame.id, begun));
     this.#broker.welcomed(connection);
+    tellRevoked(connection, begun.revoked);
     this.#topics.resume(begun.session, frame.resume ?? []);
     for (const subscription of begun.session.subscriptions.values()) {
       if (subscription.kind === "topic") this.#topics.tellLag(subscription);
@@ -123,9 +124,10 @@ export class Handshake {
     if (principal.subject !== session.principal.subject) {
       return answer(errorFrame(frame.id, refuse("forbidden", "a fresh token is of the same subject")));
     }
-    session.principal = principal;
+    const revoked = this.#broker.sessions.authorize(session, principal);
     answer(okFrame(frame.id, expiry(principal)));
     this.#broker.welcomed(connection);
+    tellRevoked(connection, revoked);
   }
 
   async #principal(connection: Connection, token: string | undefined): Promise<Principal | Refusal> {
@@ -165,11 +167,16 @@ function willOf(
   if (forbidden !== undefined) return forbidden;
   const message = toMessage(fields, 0, maxBytes);
   const sound =
-    isRefusal(message) || address.kind === "queue" ? message : topicMessage(message, address.name, client);
+    isRefusal(message) || address.kind === "queue" ? message : toTopic(message, address.name, client);
   if (isRefusal(sound)) return sound;
   const record = new Writer(256);
   writeMessage(record, sound);
   return { namespace, address: to, record: record.take(), ttlMs, delaySeconds, dueAt: NEVER };
+}
+
+function tellRevoked(connection: Connection, revoked: Subscription[]): void {
+  const reason = "the token does not allow it any more";
+  for (const subscription of revoked) connection.protocol.gone(connection, subscription, reason);
 }
 
 function expiry({ expiresAt }: Principal): { expiresAt?: number } {

@@ -136,7 +136,7 @@ export class Requests {
       (/[/+#]/.test(name) ? refuse("bad-field", "durable must not hold / + #") : undefined) ??
       checkQueueName(queue);
     if (refusal !== undefined) return answer(errorFrame(id, refusal));
-    this.#broker.topics.bind(session.namespace, filter, queue, (outcome) => {
+    this.#broker.groups.bind(session.namespace, filter, queue, (outcome) => {
       if (outcome !== undefined) return answer(errorFrame(id, outcome));
       if (session.connection === undefined) return answer(undefined);
       this.#consume(session, frame, { kind: "queue", name: queue }, answer);

@@ -1,10 +1,11 @@
 // The JSON framing's part in topics: publish and subscribe frames, and the frames of what topics deliver.
 import { permits } from "../../auth/permission.ts";
-import { isRefusal, type Refusal, refuse } from "../../errors.ts";
+import { isRefusal, type Refusal } from "../../errors.ts";
 import { checkFilter } from "../../filter/filter.ts";
 import { type Broker, topicLink } from "../../gateway/broker.ts";
 import type { TopicRun } from "../../gateway/fanout.ts";
 import { PLAIN_OPTIONS, type Session, type TopicSubscription } from "../../gateway/session.ts";
+import { toTopic } from "../../message/fields.ts";
 import { messageFields, quote } from "../../message/json.ts";
 import { type Message, RecordView } from "../../message/record.ts";
 import type { From, TopicPosition } from "../../topic/rpc.ts";
@@ -16,13 +17,6 @@ import { errorFrame, okFrame, publishedFrame } from "./render.ts";
 const REF_RANGE = 2 ** 48;
 const TOPIC = "topic:";
 
-/** A message as a topic takes it, or why it does not. */
-export function topicMessage(message: Message, topic: string, publisher: string): Message | Refusal {
-  if (topic.startsWith("$SYS/")) return refuse("forbidden", "topics under $SYS/ are the broker's own");
-  if (message.dueAt === 0) return { ...message, topic, publisher };
-  return refuse("bad-field", "a topic delivers at once: delayMs and deliverAt are for queues");
-}
-
 /** Publishes to topics, subscribes to them, and writes what they deliver. */
 export class JsonTopics {
   readonly #broker: Broker;
@@ -32,7 +26,7 @@ export class JsonTopics {
   }
 
   publish(session: Session, topic: string, fields: Message, id: number | undefined, answer: Answer): void {
-    const message = topicMessage(fields, topic, session.client);
+    const message = toTopic(fields, topic, session.client);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     const { messageId } = message;
     topicLink(this.#broker, session.namespace, topic).publish(message, (outcome) => {

@@ -192,11 +192,16 @@ export class Connecting {
       // [MQTT-4.12.1-2]
       return client.disconnect(ReasonCode.NotAuthorized, refusal?.message ?? "", CLOSE.unauthenticated);
     }
-    session.principal = principal;
+    const revoked = this.#broker.sessions.authorize(session, principal);
     this.#broker.sessions.changed(session);
     this.#broker.welcomed(client.connection);
     const properties = { authenticationMethod: TOKEN_METHOD };
     client.send({ type: "auth", reasonCode: ReasonCode.Success, properties });
+    if (revoked.length > 0) {
+      // There is no word for the end of one subscription: the client connects again, and finds out what it may have.
+      const text = "the fresh token does not allow all subscriptions";
+      client.disconnect(ReasonCode.NotAuthorized, text, CLOSE.brokerFailed);
+    }
   }
 
   #principal(client: Client, token: Uint8Array | undefined): Principal | Promise<Principal | Refusal> {

@@ -134,7 +134,11 @@ export class MqttProtocol implements Protocol {
       if (client.deadline <= now && client.stage === "connected") {
         // [MQTT-3.1.2-22]
         const text = `nothing was heard for ${client.keepAliveMs * 1.5} ms`;
-        this.#end(client.connection, ReasonCode.KeepAliveTimeout, text, CLOSE.keepAlive);
+        const { connection } = client;
+        this.#end(connection, ReasonCode.KeepAliveTimeout, text, CLOSE.keepAlive);
+        // A client that is gone does not answer the end of its socket either.
+        this.closed(connection);
+        this.#broker.sessions.lost(connection, now);
       } else this.nextDeadline = Math.min(this.nextDeadline, client.deadline);
     }
   }

@@ -122,12 +122,12 @@ export class Subscribing {
     const name = groupQueue("share", share.group, share.filter);
     const wrong = checkQueueName(name) ?? permits(session.principal, "subscribe", `topic:${share.filter}`);
     if (wrong !== undefined) return done(wrong);
-    this.#broker.topics.bind(session.namespace, share.filter, name, (refusal) => {
+    this.#broker.groups.bind(session.namespace, share.filter, name, (refusal) => {
       if (refusal !== undefined) return done(refusal);
-      if (client.connection.session !== session) return this.#broker.topics.release(session.namespace, name);
+      if (client.connection.session !== session) return this.#broker.groups.release(session.namespace, name);
       this.#consume(client, session, { kind: "queue", name }, options, MAX_LEASE_MS, (outcome) => {
         // What was bound for nobody would fill its queue for ever.
-        if (isRefusal(outcome)) this.#broker.topics.release(session.namespace, name);
+        if (isRefusal(outcome)) this.#broker.groups.release(session.namespace, name);
         done(outcome);
       });
     });

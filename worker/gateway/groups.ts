@@ -1,0 +1,79 @@
+// The queues behind shared and durable subscriptions: bound to their filter before anyone consumes, and those of shared ones ended with
+// their last member.
+import { queueObjectName } from "../address.ts";
+import { type Env, queueObject } from "../env.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { registerFilter, unbindQueue } from "../topic/register.ts";
+import type { Queues } from "./queues.ts";
+
+/** What this part needs of its gateway. */
+export interface GroupsOwner {
+  env: Env;
+  queues: Queues;
+  /** Runs after what an answer brought about. */
+  afterAnswer: () => void;
+}
+
+/** The groups that sessions of one gateway take part in. */
+export class Groups {
+  readonly #owner: GroupsOwner;
+  /** Members that are about to consume, by the queue's object. */
+  readonly #joining = new Map<string, number>();
+  /** Ends that are under way, by the queue's object: a new member waits for them. */
+  readonly #ending = new Map<string, Promise<void>>();
+
+  constructor(owner: GroupsOwner) {
+    this.#owner = owner;
+  }
+
+  /** Makes topics feed a queue; `done` hears why not, and begins to consume at once if nothing is wrong. */
+  bind(namespace: string, filter: string, queue: string, done: (refusal: Refusal | undefined) => void): void {
+    const target = queueObjectName(namespace, queue);
+    this.#join(target, 1);
+    this.#bind(namespace, filter, queue)
+      .catch((error: unknown) => {
+        console.error("a binding failed:", error);
+        return refuse("unavailable", "the topics could not be reached; repeat the call");
+      })
+      .then(done)
+      .catch((error: unknown) => console.error("a subscription to a bound queue failed:", error))
+      .finally(() => {
+        this.#join(target, -1);
+        this.#owner.afterAnswer();
+      });
+  }
+
+  /** A member of a shared subscription has left: with the last one its binding and its queue end. */
+  release(namespace: string, queue: string): void {
+    const target = queueObjectName(namespace, queue);
+    if (this.#ending.has(target)) return;
+    const ending = this.#end(namespace, queue, target)
+      .catch((error: unknown) => console.error("a shared subscription's queue could not be ended:", error))
+      .finally(() => this.#ending.delete(target));
+    this.#ending.set(target, ending);
+  }
+
+  async #bind(namespace: string, filter: string, queue: string): Promise<Refusal | undefined> {
+    await this.#ending.get(queueObjectName(namespace, queue));
+    const outcome = await registerFilter(this.#owner.env, namespace, `queue:${queue}`, filter, true);
+    return isRefusal(outcome) ? outcome : undefined;
+  }
+
+  async #end(namespace: string, queue: string, target: string): Promise<void> {
+    const { env, queues } = this.#owner;
+    const isUsed = () => this.#joining.has(target) || queues.consumes(target);
+    if (isUsed()) return;
+    const object = queueObject(env, namespace, queue);
+    const described = await object.describe();
+    // Members at other gateways are the queue's consumers.
+    if (isRefusal(described) || described.stats.consumers > 0 || isUsed()) return;
+    await unbindQueue(env, namespace, queue);
+    await object.remove();
+  }
+
+  #join(target: string, by: 1 | -1): void {
+    const count = (this.#joining.get(target) ?? 0) + by;
+    if (count > 0) this.#joining.set(target, count);
+    else this.#joining.delete(target);
+  }
+}
