@@ -176,7 +176,7 @@ function seen(machine: Machine): unknown {
 describe("a queue that forgets everything before every turn", () => {
   it("[EVC1] [EVC2] [DUR2] answers, delivers and counts as one that never slept", () => {
     fc.assert(
-      fc.property(fc.array(step, { minLength: 5, maxLength: 50 }), (steps) => {
+      fc.property(fc.array(step, { minLength: 5, maxLength: 50, size: "max" }), (steps) => {
         const awake = new Machine("jobs", { leaseMs: 1_000, dedupWindowMs: 2_000 });
         const evicted = new Machine("jobs", { leaseMs: 1_000, dedupWindowMs: 2_000 });
         const known: Delivered[] = [];

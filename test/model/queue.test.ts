@@ -186,7 +186,7 @@ class Pair {
 describe("a queue against its reference", () => {
   it("[STA1] [LEA1] [GRP1] [SET1] [DED1] [EVC1] keeps every rule under random commands, evicted between any two of them", () => {
     fc.assert(
-      fc.property(fc.array(step, { minLength: 10, maxLength: 60 }), (steps) => {
+      fc.property(fc.array(step, { minLength: 10, maxLength: 60, size: "max" }), (steps) => {
         const pair = new Pair();
         for (const next of steps) pair.run(next);
       }),
@@ -196,7 +196,7 @@ describe("a queue against its reference", () => {
 
   it("[DUR1] whatever was accepted is delivered, dead or expired in the end, each message once", () => {
     fc.assert(
-      fc.property(fc.array(step, { minLength: 10, maxLength: 40 }), (steps) => {
+      fc.property(fc.array(step, { minLength: 10, maxLength: 40, size: "max" }), (steps) => {
         const pair = new Pair();
         for (const next of steps) pair.run(next);
         const { machine } = pair;

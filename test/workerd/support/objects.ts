@@ -5,6 +5,8 @@ import { env } from "cloudflare:workers";
 interface Bindings {
   QUEUE: DurableObjectNamespace;
   GATEWAY: DurableObjectNamespace;
+  TOPIC: DurableObjectNamespace;
+  DIRECTORY: DurableObjectNamespace;
 }
 
 const bindings = env as unknown as Bindings;
@@ -12,6 +14,16 @@ const bindings = env as unknown as Bindings;
 /** The object of a queue. */
 export function queueStub(name: string, namespace = "default"): DurableObjectStub {
   return bindings.QUEUE.getByName(`${namespace}:${name}`);
+}
+
+/** The object of a topic. */
+export function topicStub(topic: string, namespace = "default"): DurableObjectStub {
+  return bindings.TOPIC.getByName(`${namespace}:${topic}`);
+}
+
+/** The books of a namespace. */
+export function directoryStub(namespace = "default"): DurableObjectStub {
+  return bindings.DIRECTORY.getByName(namespace);
 }
 
 /** The one gateway of the tests. */
