@@ -1,7 +1,8 @@
 // Who may publish to and hear which topics.
 import { SignJWT } from "jose";
-import { expect } from "vitest";
+import { describe, expect } from "vitest";
 import { hear, listen, tell } from "../support/topic-wire.ts";
+import type { WireClient, WireFrame } from "../support/wire-client.ts";
 import { expectError, noMessage, type World, withBroker } from "./harness.ts";
 
 const SECRET = "a secret that only the tests know, of more than 32 bytes";
@@ -55,4 +56,63 @@ it("[TJS34] an entry of resume needs it too", async ({ world }) => {
   const all = await open(world, EVERYTHING, "bob");
   await tell(all, "secret", 1);
   await noMessage(wire);
+});
+
+describe("a fresh token that does not allow a subscription any more", () => {
+  const NEWS: Allow = [{ do: ["subscribe"], on: "topic:news/#" }];
+  const isGone = ({ op, kind }: WireFrame) => op === "event" && kind === "gone";
+
+  /** Subscriptions to topics, to a queue and to a durable subscription's queue. */
+  async function subscribed(world: World, sub: string, hello: object): Promise<WireClient> {
+    const wire = await open(world, EVERYTHING, sub, hello);
+    await listen(wire, 1, "news/a");
+    await listen(wire, 2, "#");
+    await listen(wire, 3, "weather", { durable: "g" });
+    await wire.ok({ op: "subscribe", sub: 4, to: "queue:jobs" });
+    return wire;
+  }
+
+  async function expectNewsAlone(world: World, wire: WireClient): Promise<void> {
+    const gone = [await wire.next(isGone), await wire.next(isGone), await wire.next(isGone)];
+    expect(gone.map(({ sub }) => sub).toSorted()).toEqual([2, 3, 4]);
+    for (const { reason } of gone) expect(reason).toContain("token");
+    const other = await open(world, EVERYTHING, "bob");
+    await tell(other, "weather", 1);
+    await other.ok({ op: "publish", to: "queue:jobs", body: 2 });
+    await tell(other, "news/a", 3);
+    expect(await wire.nextMessage()).toMatchObject({ sub: 1, body: 3 });
+    await noMessage(wire);
+    expectError(await wire.error({ op: "subscribe", sub: 2, to: "topic:#" }), 2, "forbidden");
+    // What was theirs is for others at once.
+    for (const [sub, to] of [
+      [1, "topic:weather"],
+      [2, "queue:jobs"],
+    ] as const) {
+      await other.ok({ op: "subscribe", sub, to, ...(sub === 1 ? { durable: "g" } : {}) });
+      expect(await other.nextMessage(sub)).toMatchObject({ body: sub });
+    }
+  }
+
+  it("[REG7] ends it, with the event gone", async ({ world }) => {
+    const wire = await subscribed(world, "ann", {});
+    expectError(await wire.error({ op: "auth", token: "wrong" }), 2);
+    await wire.none(isGone);
+    await wire.ok({ op: "auth", token: await sign("ann", NEWS) });
+    await expectNewsAlone(world, wire);
+  });
+
+  it("[REG7] ends it when the session is resumed with it", async ({ world }) => {
+    const hello = { client: "c", session: { expirySeconds: 60 } };
+    const first = await subscribed(world, "ann", hello);
+    first.cut();
+    const wire = await open(world, NEWS, "ann", hello);
+    expect(wire.welcome).toMatchObject({ resumed: true });
+    await expectNewsAlone(world, wire);
+    wire.cut();
+    const back = await open(world, EVERYTHING, "ann", hello);
+    expect(back.welcome).toMatchObject({ resumed: true });
+    await back.none(isGone);
+    await tell(back, "weather", 4);
+    await noMessage(back);
+  });
 });

@@ -76,7 +76,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** What is known of one topic, kept the naive way. */
 interface Known {
   seq: number;
+  /** The last that was told, and the lowest that the next one may be. */
   epoch: number;
+  notBelow: number;
   history: boolean;
   stored: string[];
   /** By message id. */
@@ -87,6 +89,8 @@ interface Known {
 class Run {
   readonly machine = new TopicMachine();
   readonly topics = new Map<string, Known>();
+  /** The last epochs of deleted topics. */
+  readonly ended = new Map<string, number>();
   readonly retained = new Map<string, string>();
   /** By target and filter: whether durable. */
   readonly interests = new Map<string, boolean>();
@@ -122,7 +126,10 @@ class Run {
         return;
       }
       case "remove":
+        // The Directory is told first, which takes time.
+        machine.now++;
         machine.call(() => machine.topics.remove(next.topic, machine.now));
+        this.ended.set(next.topic, this.topics.get(next.topic)?.epoch ?? this.ended.get(next.topic) ?? 0);
         this.topics.delete(next.topic);
         this.retained.delete(next.topic);
         return;
@@ -185,8 +192,9 @@ class Run {
       if (duplicate) expect(outcome.epoch).toBe(id!.epoch);
       else {
         // A new epoch is the machine's to choose, but it rises.
-        expect(outcome.epoch).toBeGreaterThanOrEqual(known.epoch);
+        expect(outcome.epoch).toBeGreaterThanOrEqual(known.notBelow);
         known.epoch = outcome.epoch;
+        known.notBelow = outcome.epoch;
         if (id !== undefined) id.epoch = outcome.epoch;
       }
     }
@@ -204,7 +212,8 @@ class Run {
     const known = this.#known(topic);
     const { now } = this.machine;
     const before = publisherId ? known.ids.get(messageId) : undefined;
-    if (before !== undefined) return { duplicate: true, seq: before.seq, known, id: before };
+    if (before !== undefined && before.time > now - WINDOW_MS)
+      return { duplicate: true, seq: before.seq, known, id: before };
     const seq = ++known.seq;
     let stored = known.history;
     if (known.history) known.stored.push(body);
@@ -232,6 +241,8 @@ class Run {
       const [name, wildcard] = key.split(" ") as [string, string];
       return { target: name, filter: wildcard, durable };
     });
+    // After a deletion epochs are up to 1 ms ahead of the clock; no restart is as quick.
+    this.machine.now++;
     this.machine.reopen();
     this.machine.topics.entered(
       [],
@@ -240,7 +251,10 @@ class Run {
     );
     this.machine.travel();
     for (const known of this.topics.values()) {
-      if (!known.history) known.seq = 0;
+      if (!known.history) {
+        known.seq = 0;
+        known.notBelow = known.epoch + 1;
+      }
       known.ids = new Map([...known.ids].filter(([, { stored }]) => stored));
     }
   }
@@ -248,7 +262,8 @@ class Run {
   #known(name: string): Known {
     let known = this.topics.get(name);
     if (known === undefined) {
-      known = { seq: 0, epoch: 0, history: false, stored: [], ids: new Map() };
+      const epoch = this.ended.get(name) ?? 0;
+      known = { seq: 0, epoch, notBelow: epoch + 1, history: false, stored: [], ids: new Map() };
       this.topics.set(name, known);
     }
     return known;
@@ -258,7 +273,7 @@ class Run {
 describe("topics", () => {
   it("[TOP1] [TOP13] [RTN1] [REP1] [BND3] behave as the reference, whatever happens between two steps", () => {
     fc.assert(
-      fc.property(fc.array(step, { minLength: 1, maxLength: 40 }), (steps) => {
+      fc.property(fc.array(step, { minLength: 1, maxLength: 40, size: "max" }), (steps) => {
         const run = new Run();
         for (const each of steps) {
           run.step(withoutIds(each));
@@ -272,11 +287,11 @@ describe("topics", () => {
 
   it("[TOP3] [TOP4] duplicates are answered alike before and after an eviction", () => {
     fc.assert(
-      fc.property(fc.array(step, { minLength: 1, maxLength: 40 }), (steps) => {
+      fc.property(fc.array(step, { minLength: 1, maxLength: 40, size: "max" }), (steps) => {
         const run = new Run();
         for (const name of TOPICS) run.step({ do: "history", topic: name, on: true });
         run.machine.now += 1;
-        // History of every message keeps every id: as long as it is not cut off, no window ends here.
+        // A history keeps the id of every message, also of those beyond its limits.
         for (const each of steps.filter(steady)) {
           run.step(withoutEmpty(each));
         }
@@ -298,5 +313,5 @@ function withoutEmpty(each: Step): Step {
 }
 
 function steady(each: Step): boolean {
-  return each.do === "publish" || each.do === "reopen" || each.do === "cut" || each.do === "subscribe";
+  return each.do !== "history" && each.do !== "remove" && each.do !== "unsubscribe";
 }

@@ -1,9 +1,10 @@
 // The queues behind shared and durable subscriptions: bound to their filter before anyone consumes, and those of shared ones ended with
 // their last member.
-import { queueObjectName } from "../address.ts";
+import { groupOf, queueObjectName } from "../address.ts";
 import { type Env, queueObject } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { registerFilter, unbindQueue } from "../topic/register.ts";
+import { gatewayCount } from "./placement.ts";
 import type { Queues } from "./queues.ts";
 
 /** What this part needs of its gateway. */
@@ -35,12 +36,27 @@ export class Groups {
         console.error("a binding failed:", error);
         return refuse("unavailable", "the topics could not be reached; repeat the call");
       })
-      .then(done)
-      .catch((error: unknown) => console.error("a subscription to a bound queue failed:", error))
-      .finally(() => {
+      .then((refusal) => {
+        // It consumes from here on, or does not: what `done` gives up at once is not in use any more.
         this.#join(target, -1);
-        this.#owner.afterAnswer();
-      });
+        done(refusal);
+      })
+      .catch((error: unknown) => console.error("a subscription to a bound queue failed:", error))
+      .finally(this.#owner.afterAnswer);
+  }
+
+  /**
+   * The member consumes. Another gateway's last member may have ended the group in between: with several gateways the binding is made
+   * once more, which changes nothing if it stands.
+   */
+  confirm(
+    namespace: string,
+    filter: string,
+    queue: string,
+    done: (refusal: Refusal | undefined) => void,
+  ): void {
+    if (gatewayCount(this.#owner.env.GATEWAYS) === 1) done(undefined);
+    else this.bind(namespace, filter, queue, done);
   }
 
   /** A member of a shared subscription has left: with the last one its binding and its queue end. */
@@ -53,8 +69,8 @@ export class Groups {
     this.#ending.set(target, ending);
   }
 
-  async #bind(namespace: string, filter: string, queue: string): Promise<Refusal | undefined> {
-    await this.#ending.get(queueObjectName(namespace, queue));
+  async #bind(namespace: string, filter: string, queue: string, inTurn = true): Promise<Refusal | undefined> {
+    if (inTurn) await this.#ending.get(queueObjectName(namespace, queue));
     const outcome = await registerFilter(this.#owner.env, namespace, `queue:${queue}`, filter, true);
     return isRefusal(outcome) ? outcome : undefined;
   }
@@ -65,10 +81,16 @@ export class Groups {
     if (isUsed()) return;
     const object = queueObject(env, namespace, queue);
     const described = await object.describe();
+    // What is bound and was never consumed is no queue yet, and would become one with its first message.
+    const isBoundOnly = isRefusal(described) && described.kind === "not-found";
     // Members at other gateways are the queue's consumers.
-    if (isRefusal(described) || described.stats.consumers > 0 || isUsed()) return;
+    const isOthers = !isBoundOnly && (isRefusal(described) || described.stats.consumers > 0);
+    if (isOthers || isUsed()) return;
     await unbindQueue(env, namespace, queue);
-    await object.remove();
+    // A member at another gateway may have come meanwhile: for it the group goes on.
+    const filter = groupOf(queue)?.filter;
+    if (!(await object.removeUnused()) && filter !== undefined)
+      await this.#bind(namespace, filter, queue, false);
   }
 
   #join(target: string, by: 1 | -1): void {

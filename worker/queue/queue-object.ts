@@ -123,6 +123,27 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
       return refuse("unavailable", "dead letters of this queue could not be delivered yet; repeat the call");
     }
     await directoryObject(this.env, this.#namespace).removeQueue(this.#name);
+    await this.#delete(queue);
+    return undefined;
+  }
+
+  async removeUnused(): Promise<boolean> {
+    const queue = this.#open();
+    if (queue === undefined) return true;
+    const isUsed = () => queue.ledger.consumers.size > 0;
+    if (isUsed() || !(await this.#outbound.drained(this.#store, queue.ledger.nextOutboxId))) return false;
+    const directory = directoryObject(this.env, this.#namespace);
+    await directory.removeQueue(this.#name);
+    if (isUsed()) {
+      // A consumer has come meanwhile.
+      await directory.addQueue(this.#name, Date.now(), true);
+      return false;
+    }
+    await this.#delete(queue);
+    return true;
+  }
+
+  async #delete(queue: Queue): Promise<void> {
     this.#outbound.tellDeleted([...queue.ledger.consumers.values()]);
     for (const ref of this.#waiting.keys()) this.#nothing(ref);
     this.#queue = undefined;
@@ -130,7 +151,6 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     await this.ctx.storage.deleteAll();
     this.#alarmAt = Number.POSITIVE_INFINITY;
     this.#store = new QueueStore(this.#sql);
-    return undefined;
   }
 
   async purge(): Promise<{ purged: number } | Refusal> {

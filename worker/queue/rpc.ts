@@ -50,6 +50,8 @@ export interface QueueRpc {
   describe(): Promise<QueueDescription | Refusal>;
   /** Deletes the queue with all it holds. */
   remove(): Promise<Refusal | undefined>;
+  /** Deletes the queue unless it has consumers; whether it is gone. */
+  removeUnused(): Promise<boolean>;
   /** Drops every ready message. */
   purge(): Promise<{ purged: number } | Refusal>;
   setPaused(paused: boolean): Promise<QueueDescription | Refusal>;

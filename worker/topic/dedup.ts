@@ -23,6 +23,7 @@ export class TopicDedup {
   /** In the order they came, from `#first` on. */
   #order: Entry[] = [];
   #first = 0;
+  #forgottenUntil = 0;
 
   /** What was answered to an id within the window. */
   find(topic: string, messageId: string, now: number, windowMs: number): Remembered | undefined {
@@ -34,7 +35,15 @@ export class TopicDedup {
     const entry = { key: keyOf(topic, messageId), epoch, seq, time };
     this.#ids.set(entry.key, entry);
     this.#order.push(entry);
-    if (this.#order.length - this.#first > MAX_DEDUP_IDS) this.#forgetFirst();
+    if (this.#order.length - this.#first <= MAX_DEDUP_IDS) return;
+    this.#forgottenUntil = this.#order[this.#first]!.time;
+    this.#forgetFirst();
+  }
+
+  /** Ids of topics with this window that came at or before this time are not needed: too old, or forgotten because of too many. */
+  notNeeded(now: number, windowMs: number): number {
+    // Of the millisecond of the last one that was forgotten there may be more.
+    return Math.max(now - windowMs, this.#forgottenUntil - 1);
   }
 
   /** Forgets ids older than the longest window of any topic. */

@@ -16,6 +16,13 @@ interface Row {
   time: number;
   bytes: number;
   total: number;
+  /** 1 if publishers chose ids in it. */
+  ids: number;
+}
+
+/** A row with them. */
+interface FullRow extends Row {
+  data: Uint8Array;
 }
 
 /** A row in the making. */
@@ -84,8 +91,9 @@ export class History {
   configure({ compact }: TopicSettings): void {
     if (!compact) this.#compaction = undefined;
     else if (this.#compaction === undefined) {
-      this.#compaction = new Compaction();
-      for (const row of this.#rowsFrom(0)) this.#compaction.load(row.seq, row.last, row.data);
+      const compaction = new Compaction();
+      for (const row of this.#rowsFrom(0)) compaction.load({ ...row, ids: row.ids > 0 });
+      this.#compaction = compaction;
     }
   }
 
@@ -110,24 +118,29 @@ export class History {
     for (const { seq, last, time, ids, records } of this.#pending) {
       const data = records.take();
       const total = (this.#newest?.total ?? 0) + data.length;
-      const row = { seq, last, time, bytes: data.length, total };
-      this.#store.insertHistory(this.#number, seq, last, time, row.bytes, total, ids ? 1 : 0, data);
+      const row = { seq, last, time, bytes: data.length, total, ids: ids ? 1 : 0 };
+      this.#store.insertHistory(this.#number, seq, last, time, row.bytes, total, row.ids, data);
       this.#newest = row;
       this.#oldest ??= row;
-      if (this.#compaction === undefined) continue;
-      this.#compaction.add(seq, last, data);
-      for (const dead of this.#compaction.takeDead(seq)) this.#drop(dead);
-      this.#oldest = this.#row("ORDER BY seq LIMIT 1");
+      this.#compaction?.add({ seq, last, time, ids, data });
     }
     this.#pending.length = 0;
   }
 
-  /** Drops the oldest rows that are beyond the limits as a whole. Returns whether the last one went. */
-  trim({ retention }: TopicSettings, now: number): boolean {
+  /**
+   * Drops rows that nobody can see and whose publishers' ids are not needed: what compaction has emptied, and the oldest rows that are
+   * beyond the limits as a whole.
+   *
+   * @param idsUntil publishers' ids that came at or before this time are not needed [TOP4]
+   * @returns whether the last one went
+   */
+  trim({ retention }: TopicSettings, now: number, idsUntil: number): boolean {
     const { maxAgeMs, maxMessages, maxBytes } = retention;
     if (this.#oldest === undefined) return false;
+    this.#dropDead(idsUntil);
     for (let drops = 0; drops < MAX_DROPS && this.#oldest !== undefined; drops++) {
-      const { seq, last, time, bytes } = this.#oldest;
+      const { seq, last, time, bytes, ids } = this.#oldest;
+      if (ids > 0 && time > idsUntil) return false;
       const beyond =
         (maxAgeMs !== null && time <= now - maxAgeMs) ||
         (maxMessages !== null && last <= this.#last - maxMessages) ||
@@ -152,7 +165,7 @@ export class History {
     if (maxMessages !== null) first = Math.max(first, this.#last - maxMessages + 1);
     if (maxAgeMs !== null) first = Math.max(first, this.#firstAfter(now - maxAgeMs, newest));
     if (maxBytes !== null && this.bytes > maxBytes) {
-      first = Math.max(first, this.#firstWithin(this.bytes - maxBytes, oldest));
+      first = Math.max(first, this.#firstWithin(maxBytes, oldest, newest));
     }
     return first;
   }
@@ -183,7 +196,7 @@ export class History {
     const to = new Writer(4096);
     let count = 0;
     let upTo = from - 1;
-    for (const { data } of this.#rowsFrom(from)) {
+    for (const { data } of this.#liveFrom(from)) {
       for (const view = new RecordView(data); view.valid; view.next()) {
         const { seq, expiresAt } = view;
         if (seq < from) continue;
@@ -224,39 +237,52 @@ export class History {
 
   /** Rows have rising times: the first seq of the first row after a time. */
   #firstAfter(time: number, newest: Row): number {
-    if (newest.time <= time) return newest.last + 1;
-    let low = this.#oldest!;
-    if (low.time > time) return low.seq;
-    let high = newest;
-    // `low` is too old, `high` is not.
-    while (low.last + 1 < high.seq) {
-      const middle = Math.floor((low.last + 1 + high.seq) / 2);
-      const row = this.#row("WHERE seq <= ? ORDER BY seq DESC LIMIT 1", middle)!;
-      if (row.time > time) high = row;
-      else if (row.seq > low.seq) low = row;
-      else {
-        // Nothing begins between `low` and the middle: what follows it is the candidate.
-        const next = this.#row("WHERE seq > ? ORDER BY seq LIMIT 1", middle)!;
-        if (next.time > time) return next.seq;
-        low = next;
-      }
-    }
-    return high.seq;
+    return newest.time <= time ? newest.last + 1 : this.#firstRow(newest, (row) => row.time > time).seq;
   }
 
-  /** The first seq when so many bytes of the oldest messages are beyond the limit. */
-  #firstWithin(excess: number, oldest: Row): number {
-    let left = excess;
-    for (const { data } of this.#rowsFrom(oldest.seq)) {
+  /** The first seq from which on all is within a limit of bytes. */
+  #firstWithin(maxBytes: number, oldest: Row, newest: Row): number {
+    // The totals count what compaction has emptied.
+    const compacted = this.#compaction !== undefined;
+    const start = compacted ? oldest : this.#firstRow(newest, (row) => newest.total - row.total < maxBytes);
+    let excess = (compacted ? this.bytes : newest.total - start.total + start.bytes) - maxBytes;
+    for (const { data } of this.#liveFrom(start.seq)) {
       for (const view = new RecordView(data); view.valid; view.next()) {
-        if (left <= 0) return view.seq;
-        left -= view.size;
+        if (excess <= 0) return view.seq;
+        excess -= view.size;
       }
     }
     return this.lastSeq + 1;
   }
 
-  *#rowsFrom(seq: number): Generator<{ seq: number; last: number; data: Uint8Array }> {
+  /** The first row of which something holds that holds of all rows after it too, and of the newest. */
+  #firstRow(newest: Row, holds: (row: Row) => boolean): Row {
+    let low = this.#oldest!;
+    if (holds(low)) return low;
+    let high = newest;
+    // It does not hold of `low`, but of `high`.
+    while (low.last + 1 < high.seq) {
+      const middle = Math.floor((low.last + 1 + high.seq) / 2);
+      const row = this.#row("WHERE seq <= ? ORDER BY seq DESC LIMIT 1", middle)!;
+      if (holds(row)) high = row;
+      else if (row.seq > low.seq) low = row;
+      else {
+        // Nothing begins between `low` and the middle: what follows it is the candidate.
+        const next = this.#row("WHERE seq > ? ORDER BY seq LIMIT 1", middle)!;
+        if (holds(next)) return next;
+        low = next;
+      }
+    }
+    return high;
+  }
+
+  /** The rows from that of a seq on, but for those that compaction has emptied. */
+  *#liveFrom(seq: number): Generator<FullRow> {
+    if (this.#compaction === undefined) yield* this.#rowsFrom(seq);
+    else for (const start of this.#compaction.liveRows(seq)) yield this.#full("WHERE seq = ?", start)!;
+  }
+
+  *#rowsFrom(seq: number): Generator<FullRow> {
     let row = this.#full("WHERE last >= ? AND seq >= ? ORDER BY seq LIMIT 1", seq, this.#startOf(seq));
     while (row !== undefined) {
       yield row;
@@ -270,18 +296,29 @@ export class History {
   }
 
   #row(where: string, ...bindings: number[]): Row | undefined {
-    const query = `SELECT seq, last, time, bytes, total FROM ${this.#table} ${where}`;
+    const query = `SELECT seq, last, time, bytes, total, ids FROM ${this.#table} ${where}`;
     return this.#store.read(this.#table, query, ...bindings)[0] as unknown as Row | undefined;
   }
 
-  #full(where: string, ...bindings: number[]): { seq: number; last: number; data: Uint8Array } | undefined {
-    const query = `SELECT seq, last, data FROM ${this.#table} ${where}`;
-    const [row] = this.#store.read(this.#table, query, ...bindings);
-    return row && { seq: row.seq as number, last: row.last as number, data: row.data as Uint8Array };
+  #full(where: string, ...bindings: number[]): FullRow | undefined {
+    const query = `SELECT seq, last, time, bytes, total, ids, data FROM ${this.#table} ${where}`;
+    return this.#store.read(this.#table, query, ...bindings)[0] as unknown as FullRow | undefined;
   }
 
   #data(seq: number): Uint8Array {
     return this.#full("WHERE seq = ?", seq)!.data;
+  }
+
+  #dropDead(idsUntil: number): void {
+    if (this.#compaction === undefined) return;
+    let oldestWent = false;
+    for (let drops = 0; drops < MAX_DROPS; drops++) {
+      const dead = this.#compaction.takeDead(idsUntil);
+      if (dead === undefined) break;
+      this.#drop(dead);
+      oldestWent ||= dead === this.#oldest?.seq;
+    }
+    if (oldestWent) this.#oldest = this.#row("ORDER BY seq LIMIT 1");
   }
 
   #drop(seq: number): void {

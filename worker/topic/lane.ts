@@ -46,8 +46,10 @@ export class Lane {
 
   /** What was kept before this life of the object. */
   restore(ids: Iterable<number>): void {
-    for (const id of ids)
-      this.#waiting.push({ number: ++this.number, ids: [id], packet: undefined, bytes: 0, closed: false });
+    for (const id of ids) {
+      // The target may have it under its id.
+      this.#waiting.push({ number: ++this.number, ids: [id], packet: undefined, bytes: 0, closed: true });
+    }
   }
 
   /**

@@ -2,6 +2,7 @@
 import { type Refusal, refuse } from "../errors.ts";
 import { matches } from "../filter/filter.ts";
 import { MAX_DECLARED_TOPICS, MAX_TOPICS } from "../limits.ts";
+import type { TopicDedup } from "./dedup.ts";
 import { History } from "./history.ts";
 import {
   applyTopicSettings,
@@ -42,19 +43,23 @@ export interface TopicState {
 /** The topics of one object, those used last at the end. */
 export class TopicStates {
   readonly #store: TopicStore;
+  readonly #dedup: TopicDedup;
   readonly #states = new Map<string, TopicState>();
   readonly #declared = new Map<string, Declared>();
   readonly #changed = new Set<string>();
   /** Histories with messages of this turn. */
   readonly #written = new Set<TopicState>();
   #nextNumber = 1;
-  /** Later than the epoch of any topic that was forgotten. */
-  #forgottenAt = 0;
+  /** No topic that was forgotten or deleted had a higher epoch. */
+  #lastEpoch = 0;
   /** The longest dedup window of any topic, ms. */
   longestWindowMs = DEFAULT_TOPIC_SETTINGS.dedupWindowMs;
 
-  constructor(store: TopicStore) {
+  constructor(store: TopicStore, dedup: TopicDedup) {
     this.#store = store;
+    this.#dedup = dedup;
+    const [removed] = store.read("removed", "SELECT max(epoch) AS epoch FROM removed");
+    this.#lastEpoch = (removed?.epoch as number | null | undefined) ?? 0;
     const rows = store.read("topic", "SELECT name, number, epoch, seq, holes, settings FROM topic");
     for (const { name, settings, ...row } of rows) {
       const parsed = JSON.parse(settings as string) as TopicSettings;
@@ -131,7 +136,7 @@ export class TopicStates {
       state.history ??= new History(this.#store, declared.number, state.seq);
       state.holes = Math.max(state.holes, state.history.holes);
       state.history.configure(state.settings);
-      state.history.trim(state.settings, now);
+      this.#trim(state, now);
     }
     const { epoch, seq, holes, settings } = state;
     this.#declared.set(name, { number: declared.number, epoch, seq, holes, settings });
@@ -139,20 +144,20 @@ export class TopicStates {
     return undefined;
   }
 
-  /** Forgets a topic, on disk too. */
+  /** Forgets a topic, on disk too. The caller writes its epoch to `removed`. */
   remove(name: string, now: number): void {
     const state = this.get(name, now);
     state.history?.clear();
     this.#written.delete(state);
     if (this.#declared.delete(name)) this.#changed.add(name);
-    this.#forget(state, now);
+    this.#forget(state);
   }
 
   /** Writes what the turn changed, and drops what retention lets go. */
   flush(now: number): void {
     for (const state of this.#written) {
       state.history!.flush();
-      if (state.history!.trim(state.settings, now)) this.#noteSeq(state);
+      this.#trim(state, now);
     }
     this.#written.clear();
     for (const name of this.#changed) this.#write(name);
@@ -161,18 +166,16 @@ export class TopicStates {
 
   /** Drops what retention lets go of the topics in memory. */
   trim(now: number): void {
-    for (const state of this.#states.values()) {
-      if (state.history?.trim(state.settings, now)) this.#noteSeq(state);
-    }
+    for (const state of this.#states.values()) this.#trim(state, now);
     this.flush(now);
   }
 
   /** Forgets topics beyond the limit: those used longest ago. Returns them. */
-  shrink(now: number): string[] {
+  shrink(): string[] {
     const gone: string[] = [];
     for (const state of this.#states.values()) {
       if (this.#states.size <= MAX_TOPICS) break;
-      this.#forget(state, now);
+      this.#forget(state);
       gone.push(state.name);
     }
     return gone;
@@ -183,7 +186,7 @@ export class TopicStates {
     const settings = declared?.settings ?? DEFAULT_TOPIC_SETTINGS;
     const state: TopicState = {
       name,
-      epoch: Math.max(now, this.#forgottenAt + 1),
+      epoch: Math.max(now, this.#lastEpoch + 1),
       seq: 0,
       time: 0,
       settings,
@@ -202,13 +205,14 @@ export class TopicStates {
     return state;
   }
 
-  #forget(state: TopicState, now: number): void {
+  #forget(state: TopicState): void {
     this.#states.delete(state.name);
-    this.#forgottenAt = Math.max(this.#forgottenAt, now, state.epoch);
+    this.#lastEpoch = Math.max(this.#lastEpoch, state.epoch);
   }
 
-  /** The rows that held the last seq are gone: it is kept with the settings. */
-  #noteSeq({ name, seq }: TopicState): void {
+  #trim({ name, seq, history, settings }: TopicState, now: number): void {
+    if (!history?.trim(settings, now, this.#dedup.notNeeded(now, settings.dedupWindowMs))) return;
+    // The rows that held the last seq are gone: it is kept with the settings.
     this.#declared.get(name)!.seq = seq;
     this.#changed.add(name);
   }

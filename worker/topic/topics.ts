@@ -37,7 +37,7 @@ export class Topics {
 
   constructor(store: TopicStore, now: number) {
     this.#store = store;
-    this.#states = new TopicStates(store);
+    this.#states = new TopicStates(store, this.#dedup);
     this.#retained = new Retained(store);
     this.interests = new Interests(store);
     this.outbox = new Outbox(store, now);
@@ -94,7 +94,7 @@ export class Topics {
     this.#flushBooks(now);
     const parcels = fan.finish(this.outbox, now);
     if (parcels.some(({ id }) => id > 0)) this.sweep(now, false);
-    for (const name of this.#states.shrink(now)) this.interests.forget(name);
+    for (const name of this.#states.shrink()) this.interests.forget(name);
     return parcels;
   }
 
@@ -170,7 +170,7 @@ export class Topics {
 
   /** Drops outbox tables that nothing needs. `idle`: nothing is going on. */
   sweep(now: number, idle: boolean): void {
-    this.outbox.sweep(now - this.#states.longestWindowMs, idle);
+    this.outbox.sweep(this.#dedup.notNeeded(now, this.#states.longestWindowMs), idle);
     if (!idle) return;
     this.#states.trim(now);
     this.#store.remove(

@@ -252,3 +252,66 @@ describe("enhanced authentication", () => {
     expect(wire.history.filter(({ cmd }) => cmd === "auth")).toEqual([]);
   });
 });
+
+describe("a fresh token that does not allow a subscription any more", () => {
+  const NEWS = [{ do: ["subscribe"], on: "topic:news/#" }];
+  const FILTERS = ["news/a", "weather/+", "$share/g/t", "$queue/jobs"];
+  const AFTER = [1, NOT_AUTHORIZED, NOT_AUTHORIZED, NOT_AUTHORIZED];
+
+  /** Publishes what a client may not get any more, and then what it may. */
+  async function publishAll(mqtt: MqttWorld): Promise<void> {
+    const from = await signedIn(mqtt, 5);
+    for (const topic of ["weather/x", "t", "$queue/jobs", "news/a"])
+      await from.publish(topic, topic, { qos: 1 });
+  }
+
+  it.for([NEWS, []])(
+    "[REG8] ends the connection with 0x87 after AUTH, and the subscription is refused from then on: %j",
+    async (allow, { mqtt }) => {
+      const properties = { ...by("jwt", await sign()).properties, sessionExpiryInterval: 300 };
+      const wire = await mqtt.connect(5, { clientId: "a", clean: false, properties });
+      expect(await wire.subscribe(FILTERS, { qos: 1 })).toEqual([1, 1, 1, 1]);
+      wire.send(auth(AGAIN, await sign({ allow })));
+      expect(await wire.next("auth")).toMatchObject({ reasonCode: 0 });
+      await expectEnd(wire, NOT_AUTHORIZED);
+      await publishAll(mqtt);
+      const fields = { ...by("jwt", await sign({ allow })).properties, sessionExpiryInterval: 300 };
+      const back = await mqtt.connect(5, { clientId: "a", clean: false, properties: fields });
+      expect(back.connack).toMatchObject({ sessionPresent: true });
+      if (allow.length > 0) expect(await back.payloads(1)).toEqual(["news/a"]);
+      const codes = allow.length > 0 ? AFTER : FILTERS.map(() => NOT_AUTHORIZED);
+      expect(await back.subscribe(FILTERS, { qos: 1 })).toEqual(codes);
+      await back.quiet();
+    },
+  );
+
+  it("[REG8] leaves a connection alone whose subscriptions it all allows", async ({ mqtt }) => {
+    const wire = await mqtt.connect(5, by("jwt", await sign()));
+    expect(await wire.subscribe("news/a", { qos: 1 })).toEqual([1]);
+    wire.send(auth(AGAIN, await sign({ allow: NEWS })));
+    expect(await wire.next("auth")).toMatchObject({ reasonCode: 0 });
+    await publishAll(mqtt);
+    expect(await wire.payloads(1)).toEqual(["news/a"]);
+    expect(await wire.subscribe(FILTERS, { qos: 1 })).toEqual(AFTER);
+  });
+
+  it.for(BOTH)(
+    "[REG8] version %i: a session that is resumed with it gets nothing more of the subscription",
+    async (version, { mqtt }) => {
+      const password = async (claims: Claims) => ({
+        username: "u",
+        password: Buffer.from(await sign(claims)),
+      });
+      const first = await mqtt.durable(version, "a", await password({}));
+      await first.subscribe(FILTERS, { qos: 1 });
+      first.cut();
+      const wire = await mqtt.durable(version, "a", await password({ allow: NEWS }));
+      expect(wire.connack).toMatchObject({ sessionPresent: true });
+      await publishAll(mqtt);
+      expect(await wire.payloads(1)).toEqual(["news/a"]);
+      const codes = version === 5 ? AFTER : AFTER.map((code) => (code === 1 ? 1 : 0x80));
+      expect(await wire.subscribe(FILTERS, { qos: 1 })).toEqual(codes);
+      await wire.quiet();
+    },
+  );
+});

@@ -93,6 +93,22 @@ describe("after a crash", () => {
     expect(bench.session("a", 9).resume()).toEqual([expect.objectContaining({ packetId: 1, dup: true })]);
   });
 
+  it("[BKL5] [BKL8] what was sent before an eviction, and not yet in the log, is written by the next row", () => {
+    const bench = new Bench();
+    bench.publish("1", [bench.session("a")]);
+    const session = bench.session("a", 9);
+    expect(bench.drain(session)).toEqual([expect.objectContaining({ packetId: 1, dup: false })]);
+    expect(bench.commit()).toBe(0);
+    bench.crash();
+    const woken = bench.session("a");
+    woken.restore(session.save());
+    expect(bench.backlog.lazy).toBe(true);
+    woken.suspend();
+    expect(bench.flush()).toBe(1);
+    bench.crash();
+    expect(bench.session("a", 9).resume()).toEqual([expect.objectContaining({ packetId: 1, dup: true })]);
+  });
+
   it("[BKL7] no PUBLISH follows PUBREC", () => {
     const bench = new Bench();
     const session = bench.session("a", 9);

@@ -99,6 +99,20 @@ describe("the window of a session", () => {
     expect(session.next(bench.now)).toBeUndefined();
   });
 
+  it("[BKL3] an acknowledgement of what was still to be sent again leaves nothing to wait for", () => {
+    for (const failed of [true, false]) {
+      const bench = new Bench();
+      const session = bench.session("a", 10);
+      for (const n of [1, 2]) bench.publish(`${n}`, [session], 2);
+      session.setWindow(1);
+      session.resume();
+      session.pubrec(1, true);
+      session.pubrec(2, failed);
+      expect(session.open).toBe(true);
+      expect(bench.publish("3", [session])).toEqual([3]);
+    }
+  });
+
   it("[BKL12] a message that expired while it waited is never sent; one that was sent is finished regardless", () => {
     const bench = new Bench();
     const session = bench.session("a", 1);

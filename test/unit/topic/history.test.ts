@@ -1,5 +1,6 @@
 // History: what retention keeps, reading it from anywhere, and whether a reader may have missed something.
 import { describe, expect, it } from "vitest";
+import { MAX_DEDUP_IDS } from "../../../worker/limits.ts";
 import type { TopicSettingsPatch } from "../../../worker/topic/settings.ts";
 import { bodiesOf, TopicMachine } from "../../support/topics.ts";
 
@@ -65,6 +66,54 @@ describe("retention", () => {
     machine.publish({ topic: "t", body: "6" }, { topic: "t", body: "7" });
     expect(machine.sql.rowsWritten - before).toBe(2);
     expect(machine.topics.describe("t", machine.now)).toMatchObject({ stats: { stored: 2 } });
+  });
+
+  /** Messages with ids of their own, one per turn, of which only the last is seen. */
+  function withIds(settings: TopicSettingsPatch, count: number): TopicMachine {
+    const machine = new TopicMachine();
+    machine.configure("t", { dedupWindowMs: 1_000, ...settings });
+    for (let i = 1; i <= count; i++) {
+      machine.publish({ topic: "t", body: `${i}`, group: "g", messageId: `${i}`, publisherId: true });
+      machine.pass(2);
+    }
+    return machine;
+  }
+
+  it.each<[string, TopicSettingsPatch]>([
+    ["maxMessages", { retention: { maxMessages: 1 } }],
+    ["maxBytes", { retention: { maxBytes: 150 } }],
+    ["maxAgeMs", { retention: { maxAgeMs: 4 } }],
+    ["compact", { retention: { maxMessages: 100 }, compact: true }],
+    ["compact and maxBytes", { retention: { maxBytes: 150 }, compact: true }],
+  ])(
+    "[REP1] [TOP4] rows with ids in the dedup window stay on disk, where nobody sees them: %s",
+    (_, settings) => {
+      const machine = withIds(settings, 20);
+      for (let i = 0; i < 2; i++) {
+        expect(machine.history("t", "first")).toEqual({ bodies: ["20"], recovered: false });
+        expect(machine.history("t", { seq: 18 })).toEqual({ bodies: ["20"], recovered: false });
+        expect(machine.history("t", { seq: 19 })).toEqual({ bodies: ["20"], recovered: true });
+        const again = { topic: "t", body: "again", messageId: "1", publisherId: true };
+        expect(machine.publish(again)).toMatchObject([{ seq: 1, duplicate: true }]);
+        expect(machine.sql.all("SELECT seq FROM history_1")).toHaveLength(20);
+        machine.reopen();
+      }
+      machine.pass(1_000);
+      machine.publish({ topic: "t", body: "21", group: "g" });
+      expect(machine.history("t", "first").bodies).toEqual(["21"]);
+      expect(machine.sql.all("SELECT seq FROM history_1").length).toBeLessThanOrEqual(2);
+    },
+  );
+
+  it("[TOP4] rows whose ids the window had no room for do not stay", () => {
+    const machine = withIds({ retention: { maxMessages: 1 } }, 1);
+    for (let i = 0; i <= MAX_DEDUP_IDS; i += 1_000) {
+      const ids = Array.from({ length: 1_000 }, (_, j) => `${i + j}`);
+      machine.publish(...ids.map((messageId) => ({ topic: "u", body: "", messageId, publisherId: true })));
+    }
+    machine.pass(1);
+    machine.publish({ topic: "t", body: "2" });
+    expect(machine.sql.all("SELECT seq FROM history_1")).toHaveLength(1);
   });
 
   it("[REP2] expired messages are not read", () => {

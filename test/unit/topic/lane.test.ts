@@ -62,6 +62,19 @@ describe("a lane", () => {
     expect(lane.take(3_000)!.ids).toEqual([2]);
   });
 
+  it("[TOP13] nothing joins what an earlier life of the object may have delivered under its id", () => {
+    const lane = new Lane();
+    lane.restore([1, 2]);
+    lane.failed(lane.take(0)!, 0);
+    lane.add(parcel("c", 3), false);
+    const groups: number[][] = [];
+    for (let next = lane.take(1_000); next !== undefined; next = lane.take(1_000)) {
+      groups.push(next.ids);
+      lane.done(next);
+    }
+    expect(groups).toEqual([[1], [2], [3]]);
+  });
+
   it("[REP6] a read parts what was before from what follows", () => {
     const lane = new Lane();
     lane.add(parcel("a", 1), false);

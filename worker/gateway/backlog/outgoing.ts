@@ -62,9 +62,8 @@ export class Outgoing {
   /** All below this were sent. */
   sentIndex = 0;
   window = 0;
-  /** Packet ids to send again when the window has room, from `#againAt` on. */
-  again: number[] = [];
-  #againAt = 0;
+  /** Packet ids to send again when the window has room, in original order: an acknowledgement takes its own out. */
+  readonly again = new Set<number>();
   #counting = 0;
   #bytes = 0;
   #dropped = 0;
@@ -85,8 +84,7 @@ export class Outgoing {
   /** The connection was lost: window 0, what was sent must be sent again by `resume`, ids of `take` are free again. */
   suspend(): void {
     this.window = 0;
-    this.again = [];
-    this.#againAt = 0;
+    this.again.clear();
     this.#counting = 0;
     this.lent.load([]);
     for (const flight of this.flights.values()) {
@@ -98,7 +96,7 @@ export class Outgoing {
   /** Whether one more may be sent now: `offer` would return an id. Ask before: what is not kept (position 0) may be offered only then. */
   get open(): boolean {
     const free = !this.flights.has(packetIdOf(this.nextIndex));
-    return this.#roomy && this.queue.size === 0 && this.#againAt >= this.again.length && free;
+    return this.#roomy && this.queue.size === 0 && this.again.size === 0 && free;
   }
 
   // [MQTT-3.3.4-9] [MQTT-4.9.0-2]
@@ -131,10 +129,8 @@ export class Outgoing {
   /** The next message that the window admits, marked as sent: first what `resume` had no room for (dup), then what waits. Messages that expired while they waited are passed over. */
   next(now: number): ToSend | undefined {
     if (!this.#roomy) return undefined;
-    while (this.#againAt < this.again.length) {
-      const flight = this.flights.get(this.again[this.#againAt++]!);
-      if (flight !== undefined && !flight.onWire && !flight.released) return this.#sendAgain(flight);
-    }
+    const [again] = this.again;
+    if (again !== undefined) return this.#sendAgain(this.flights.get(again)!);
     while (this.queue.size > 0) {
       // [MQTT-2.2.1-4]: an id is used again only when the message that had it is finished.
       if (this.flights.has(packetIdOf(this.queue.firstIndex))) return undefined;
@@ -170,6 +166,7 @@ export class Outgoing {
     }
     if (!flight.released) {
       flight.released = true;
+      this.again.delete(packetId);
       if (this.durable) {
         // [MQTT-4.3.3-6]: after PUBREL, PUBLISH is never sent again; so PUBREC is written down before PUBREL leaves.
         addToRanges(this.pending.released, flight.index);
@@ -199,7 +196,7 @@ export class Outgoing {
         flight.onWire = true;
         sends.push({ packetId: flight.packetId, release: true });
       } else if (this.#roomy) sends.push(this.#sendAgain(flight));
-      else this.again.push(flight.packetId);
+      else this.again.add(flight.packetId);
     }
     return sends;
   }
@@ -274,6 +271,12 @@ export class Outgoing {
     return flight;
   }
 
+  /** The log learns how far was sent: `urgent` before frames leave, else with the next row. */
+  tellSent(urgent = false): void {
+    this.pending.sent = true;
+    this.#around.changed(this, urgent);
+  }
+
   /** The log has been told what was pending. */
   told(): void {
     const { pending } = this;
@@ -304,14 +307,12 @@ export class Outgoing {
     this.flights.set(flight.packetId, flight);
     this.sentIndex = entry.index + 1;
     this.#counting++;
-    if (this.durable) {
-      this.pending.sent = true;
-      this.#around.changed(this, qos === 2);
-    }
+    if (this.durable) this.tellSent(qos === 2);
     return flight;
   }
 
   #sendAgain(flight: Flight): ToSend {
+    this.again.delete(flight.packetId);
     flight.onWire = true;
     flight.counts = true;
     this.#counting++;
@@ -321,6 +322,7 @@ export class Outgoing {
 
   #land(flight: Flight, urgent: boolean): void {
     this.flights.delete(flight.packetId);
+    this.again.delete(flight.packetId);
     if (flight.counts) this.#counting--;
     this.finish(flight, urgent);
   }

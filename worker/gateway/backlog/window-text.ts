@@ -55,7 +55,7 @@ export function restoreWindow(outgoing: Outgoing, saved: string): void {
   outgoing.sentIndex = Math.max(outgoing.sentIndex, sent!);
   outgoing.nextIndex = Math.max(outgoing.nextIndex, next!);
   outgoing.window = window!;
-  outgoing.again = [];
+  outgoing.again.clear();
   for (const flight of outgoing.flights.values()) {
     // A message that the log knows more of than an older attachment was sent after it, on this connection.
     const { released, onWire, counts } = states.get(flight.index) ?? {
@@ -66,7 +66,7 @@ export function restoreWindow(outgoing: Outgoing, saved: string): void {
     flight.released ||= released;
     flight.onWire = onWire;
     flight.counts = counts;
-    if (!onWire) outgoing.again.push(flight.packetId);
+    if (!onWire && !flight.released) outgoing.again.add(flight.packetId);
   }
   outgoing.lent.load([...inRanges(textRanges(fields[3 + STATES.length] ?? ""))]);
   outgoing.recount();
@@ -81,9 +81,10 @@ function finishUnlisted(outgoing: Outgoing, sent: number, states: ReadonlyMap<nu
   }
 }
 
-/** Waiting messages that were sent since the log last heard of it. */
+/** Waiting messages that were sent since the log last heard of it: it must still hear of it, for DUP to be right after a crash. */
 function takeSent(outgoing: Outgoing, sent: number, states: ReadonlyMap<number, State>): void {
   const { queue } = outgoing;
+  if (queue.size > 0 && queue.firstIndex < sent) outgoing.tellSent();
   while (queue.size > 0 && queue.firstIndex < sent) {
     const entry = queue.shift()!;
     if (states.has(entry.index)) outgoing.wasSent(entry);

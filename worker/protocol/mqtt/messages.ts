@@ -86,7 +86,10 @@ export function propertiesOf(message: Message, now: number): Properties {
   if (message.utf8) properties.payloadFormatIndicator = 1;
   if (contentType !== "") properties.contentType = withoutNul(contentType);
   else if (bodyKind === JSON_BODY) properties.contentType = JSON_TYPE;
-  if (replyTo !== "") properties.responseTopic = topicOf(replyTo);
+  const responseTopic = topicOf(replyTo);
+  // Other protocols may name what is no topic to MQTT [MQTT-3.3.2-14].
+  if (responseTopic !== "" && !/[+#]/.test(responseTopic))
+    properties.responseTopic = withoutNul(responseTopic);
   if (correlationId !== "") properties.correlationData = correlationBytes(correlationId);
   if (headers !== "") properties.userProperties = userProperties(headers);
   if (expiresAt > 0) properties.messageExpiryInterval = Math.max(1, Math.ceil((expiresAt - now) / 1_000));

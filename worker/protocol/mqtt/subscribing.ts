@@ -126,8 +126,14 @@ export class Subscribing {
       if (refusal !== undefined) return done(refusal);
       if (client.connection.session !== session) return this.#broker.groups.release(session.namespace, name);
       this.#consume(client, session, { kind: "queue", name }, options, MAX_LEASE_MS, (outcome) => {
+        if (!isRefusal(outcome)) {
+          const { namespace } = session;
+          return this.#broker.groups.confirm(namespace, share.filter, name, (wrong) =>
+            done(wrong ?? outcome),
+          );
+        }
         // What was bound for nobody would fill its queue for ever.
-        if (isRefusal(outcome)) this.#broker.groups.release(session.namespace, name);
+        this.#broker.groups.release(session.namespace, name);
         done(outcome);
       });
     });
