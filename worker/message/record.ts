@@ -51,6 +51,33 @@ export interface Message {
   failures: number;
 }
 
+/** A message of which nothing is said: what others are made of. */
+export const EMPTY_MESSAGE: Readonly<Message> = {
+  topic: "",
+  publisher: "",
+  messageId: "",
+  publisherId: false,
+  group: "",
+  contentType: "",
+  replyTo: "",
+  correlationId: "",
+  headers: "",
+  deaths: "",
+  bodyKind: TEXT_BODY,
+  body: "",
+  priority: 0,
+  qos: 0,
+  retain: false,
+  utf8: true,
+  epoch: 0,
+  seq: 0,
+  time: 0,
+  expiresAt: 0,
+  dueAt: 0,
+  attempts: 0,
+  failures: 0,
+};
+
 /* PERSISTED and sent between objects. Grows only through a new version number. Little-endian:
  *
  *   0 u32 length of the record      32 f64 dueAt               52 u16 correlationId length

@@ -112,6 +112,7 @@ export class Delivering {
     const qos = Math.min(options.qos, message.qos) as 0 | 1 | 2;
     if (qos !== 0) {
       if (subscription.generation > 1 && isKnown(client, held)) return;
+      if (this.#broker.outbox.isSettling(subscription.session.namespace, address.name, position)) return;
       client.waiting.push({ subscription, record: message.record.slice(), held, qos });
       this.sendHeld(client);
       if (client.waiting.length > 0) client.connection.change();
@@ -155,8 +156,12 @@ export class Delivering {
     const run = { namespace: "", topic, bytes: record, start: 0, end: record.length, matches: [] };
     const owed = this.#owe(session, client, new RunTemplates(run, Date.now()), plan);
     // Without room in the log it stays with its queue, which tries again later.
-    if (owed) this.#settle(held, "ack", "");
-    else this.#settle(held, "fail", "the gateway's backlog is full");
+    if (!owed) return this.#settle(held, "fail", "the gateway's backlog is full");
+    // A session that outlives a crash must not get from its queue what its log holds already.
+    const { outbox } = this.#broker;
+    const kept =
+      session.expirySeconds > 0 && outbox.settle(session.namespace, address.name, held) === undefined;
+    if (!kept) this.#settle(held, "ack", "");
   }
 
   /** A subscription ended: what waits for the window goes to another consumer [MQTT-3.10.4-2]. */
