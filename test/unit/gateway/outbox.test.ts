@@ -2,9 +2,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { isRefusal, type Refusal, refuse } from "../../../worker/errors.ts";
 import { Backlog } from "../../../worker/gateway/backlog/backlog.ts";
-import type { ObjectLink, PublishDone } from "../../../worker/gateway/object-link.ts";
+import type { CommandDone, ObjectLink, PublishDone } from "../../../worker/gateway/object-link.ts";
 import { OUTBOX, Outbox } from "../../../worker/gateway/outbox.ts";
 import { MAX_OUTBOX_MESSAGES } from "../../../worker/limits.ts";
+import type { QueueCommand } from "../../../worker/link/commands.ts";
 import type { Published } from "../../../worker/link/results.ts";
 import type { Message } from "../../../worker/message/record.ts";
 import { message } from "../../support/message.ts";
@@ -23,6 +24,8 @@ class Bench {
   flushes = 0;
   /** Calls that were not answered, oldest first. */
   readonly calls: { address: string; message: Message; done: PublishDone }[] = [];
+  /** Settles that were not answered. */
+  readonly settles: { address: string; settle: QueueCommand; done: CommandDone }[] = [];
   /** What every call is answered with at once, if anything. */
   answer: Published | Refusal | undefined;
 
@@ -33,6 +36,7 @@ class Bench {
   /** The object wakes with what is on its disk; calls that were under way are forgotten. */
   wake(): void {
     this.calls.length = 0;
+    this.settles.length = 0;
     this.backlog = Backlog.open(this.sql, 1_000);
     this.outbox = new Outbox({
       ...{ gateway: "gateway-0", backlog: this.backlog },
@@ -41,7 +45,9 @@ class Bench {
           if (this.answer !== undefined) done(this.answer);
           else this.calls.push({ address: `${namespace}:${address}`, message: sent, done });
         };
-        return { publish } as ObjectLink;
+        const command = (settle: QueueCommand, done: CommandDone) =>
+          this.settles.push({ address: `${namespace}:${address}`, settle, done });
+        return { publish, command } as unknown as ObjectLink;
       },
       flush: () => this.flushes++,
     });
@@ -200,5 +206,27 @@ describe("the outbox of a gateway", () => {
     const bench = new Bench();
     bench.outbox.takeOverWill("ann", { ...will("gone", 0), ttlMs: 500 }, 7_000);
     expect(bench.calls).toMatchObject([{ message: { body: "gone", time: 7_000, expiresAt: 7_500 } }]);
+  });
+
+  it("[REG13] a queue is told of a message that was taken over, until it has answered, over restarts too", () => {
+    const bench = new Bench();
+    const queue = "$share/g/t";
+    const taken = { position: 65_536, lease: 7 };
+    const isSettling = () => bench.outbox.isSettling("n", queue, taken.position);
+    expect(bench.outbox.settle("n", queue, taken)).toBeUndefined();
+    bench.commit();
+    expect(isSettling()).toBe(true);
+    bench.wake();
+    expect(isSettling()).toBe(true);
+    const settlements = [{ ...taken, outcome: "ack" }];
+    expect(bench.settles).toMatchObject([{ address: `n:queue:${queue}`, settle: { settlements } }]);
+    bench.settles.shift()!.done({ type: "refused", refusal: AWAY }, 0);
+    expect(isSettling()).toBe(true);
+    vi.advanceTimersByTime(RETRY_MS);
+    bench.settles.shift()!.done({ type: "settled", settled: [true] }, 1);
+    expect(isSettling()).toBe(false);
+    bench.commit();
+    bench.wake();
+    expect([isSettling(), bench.settles.length, bench.owed]).toEqual([false, 0, 0]);
   });
 });
