@@ -1,8 +1,9 @@
 // Bundles the Worker and the browser client. Used by `npm start`, `wrangler` (through wrangler.toml) and the size check.
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { type BuildOptions, build, type Plugin } from "esbuild";
 import { parse } from "smol-toml";
+import { INTERNAL_NAMES } from "./internal-names.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -25,31 +26,51 @@ export async function bundleWorker(entry: string): Promise<string> {
   return bundle(entry, { conditions: ["workerd", "worker", "browser"], external: ["cloudflare:*"] });
 }
 
-/** Bundles the client into one ES module for browsers and returns its text. */
-export async function bundleClient(): Promise<string> {
-  return bundle("client/index.ts", { conditions: ["browser"], external: [], minify: true });
+/** What browsers load beside the page: the name of each module, and the file that it begins with. */
+const MODULES = {
+  "client.js": "client/index.ts",
+  "durable.js": "client/durable/index.ts",
+};
+
+/** Makes every import of the client one of the module beside it, so that the classes of both are the same. */
+const SHARED_CLIENT: Plugin = {
+  name: "shared-client",
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /^\.\.\/index\.ts$/ }, () => ({ path: "./client.js", external: true })),
+};
+
+/** Bundles a module for browsers and returns its text. */
+export async function bundleModule(name: keyof typeof MODULES): Promise<string> {
+  return bundle(MODULES[name], {
+    conditions: ["browser"],
+    minify: true,
+    // `durable.js` uses the client by its public face alone, so it need not know what its names became.
+    mangleProps: INTERNAL_NAMES,
+    // The client logs nothing; what partysocket would log is longer than some of our files.
+    drop: ["console"],
+    plugins: [SHARED_CLIENT],
+  });
 }
 
-/** Writes what browsers load into a folder: the page, and the client as `client.js`. */
+/** Writes what browsers load into a folder: the page, and the client's modules. */
 export async function buildAssets(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await cp(`${root}local/page`, folder, { recursive: true });
-  await writeFile(`${folder}/client.js`, await bundleClient());
+  for (const name of Object.keys(MODULES) as (keyof typeof MODULES)[]) {
+    await writeFile(`${folder}/${name}`, await bundleModule(name));
+  }
 }
 
-async function bundle(
-  entry: string,
-  options: { conditions: string[]; external: string[]; minify?: boolean },
-): Promise<string> {
+async function bundle(entry: string, options: BuildOptions): Promise<string> {
   const result = await build({
     absWorkingDir: root,
     entryPoints: [entry],
     bundle: true,
-    write: false,
     format: "esm",
     target: "es2024",
     logLevel: "silent",
     ...options,
+    write: false,
   });
   return result.outputFiles[0]!.text;
 }

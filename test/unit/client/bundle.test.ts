@@ -1,0 +1,84 @@
+// The bundles have shorter names than the sources, and one imports the other: this runs what is served.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, expect, it } from "vitest";
+import type * as Client from "../../../client/index.ts";
+import { bundleModule } from "../../../local/build.ts";
+import { delivery, ScriptedSocket, until } from "./scripted-socket.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "dunlin-bundle-"));
+afterAll(() => rm(folder, { recursive: true }));
+
+async function served<Module>(name: "client.js" | "durable.js"): Promise<Module> {
+  // Beside it stands a package.json that makes them modules.
+  await writeFile(join(folder, "package.json"), '{"type":"module"}');
+  await writeFile(join(folder, name), await bundleModule(name));
+  return import(/* @vite-ignore */ pathToFileURL(join(folder, name)).href) as Promise<Module>;
+}
+
+it("[CLI12] the bundle of the client sends, consumes, commits, asks and reconnects as its sources do", async () => {
+  const { connect } = await served<typeof Client>("client.js");
+  const sockets: ScriptedSocket[] = [];
+  class Socket extends ScriptedSocket {
+    constructor(url: string, protocols: string) {
+      super(url, protocols);
+      sockets.push(this);
+    }
+  }
+  const opened = async (number: number) => {
+    await until(
+      () => sockets.length === number,
+      () => `${sockets.length} sockets`,
+    );
+    const socket = sockets[number - 1]!;
+    socket.open();
+    await socket.nextTexts();
+    socket.welcome();
+    return socket;
+  };
+  const dunlin = connect("http://broker.test", { WebSocket: Socket });
+  const socket = await opened(1);
+  const sent = dunlin.queue("jobs").send({ n: 1 }, { group: "g" });
+  const loop = dunlin
+    .queue("jobs")
+    .consume({ credit: 5, once: { has: async () => false, add: async () => {} } });
+  const first = loop.next();
+  const frames = await socket.next();
+  expect(frames).toMatchObject([
+    { op: "publish", to: "queue:jobs", body: { n: 1 }, group: "g", messageId: expect.any(String) },
+    { op: "subscribe", to: "queue:jobs", credit: 5, leaseMs: 30_000 },
+  ]);
+  socket.confirm(frames);
+  expect(await sent).toMatchObject({ epoch: 1, duplicate: false });
+  const sub = frames[1]!.sub as number;
+  socket.receive([delivery(sub, "a"), delivery(sub, "b")]);
+  const [a, b] = [(await first).value!, (await loop.next()).value!];
+  const acked = a.ack();
+  const committed = dunlin.commit({ ack: [b], publish: [{ to: "queue:next", body: 2 }] });
+  const asked = dunlin.topic("who").request(null);
+  const requests: typeof frames = [];
+  while (requests.length < 3) requests.push(...(await socket.next()));
+  const by = (op: string) => requests.find((frame) => frame.op === op)!;
+  expect(by("commit")).toMatchObject({
+    settle: [{ sub, ack: ["b"] }],
+    publish: [{ to: "queue:next", body: 2 }],
+  });
+  socket.receive([
+    { op: "ok", id: by("settle").id!, lost: [] },
+    { op: "ok", id: by("commit").id!, published: [{ messageId: "m", seq: 1, epoch: 1, duplicate: false }] },
+    { op: "reply", id: by("request").id!, body: "I" },
+  ]);
+  expect(await acked).toBe(true);
+  expect(await committed).toMatchObject([{ seq: 1 }]);
+  expect((await asked).body).toBe("I");
+  void dunlin.queue("jobs").send(2);
+  await socket.next();
+  socket.drop();
+  const next = await opened(2);
+  const again = await next.next();
+  expect(again.map(({ op }) => op).sort()).toEqual(["publish", "subscribe"]);
+  next.confirm(again);
+  await dunlin.close({ timeoutMs: 100 });
+});
