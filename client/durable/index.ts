@@ -1,3 +1,3 @@
 // The durable module's public face: what a page keeps over reloads and crashes. Served as `durable.js` beside `client.js`, of which it
 // imports what it shares.
-export { onceKey } from "../index.ts";
+export { type IndexedDbOnce, type IndexedDbOnceOptions, indexedDbOnce } from "./indexeddb-once.ts";
