@@ -7,6 +7,7 @@ import type { Counts, End, Entry, Taken } from "./entry.ts";
 import type { EventWriter } from "./events.ts";
 import { Heap } from "./heap.ts";
 import { Outcomes } from "./outcomes.ts";
+import { Producers } from "./producers.ts";
 import { type Segments, segmentKey } from "./segments.ts";
 import { DEFAULT_SETTINGS, type QueueSettings } from "./settings.ts";
 import { pruneTimers } from "./timers.ts";
@@ -53,7 +54,8 @@ export class Ledger {
   outcomes = new Outcomes();
   readonly segments: Segments;
   /** Parts of the books with facts of their own. */
-  readonly books = new Books([]);
+  readonly producers = new Producers();
+  readonly books = new Books([this.producers]);
   #journal: EventWriter | undefined;
 
   constructor(segments: Segments) {
