@@ -98,3 +98,9 @@ export const MAX_OUTBOX_BYTES = 64_000_000;
 export const MAX_EVENT_BACKLOG_BYTES = 16_777_216;
 /** Messages that a gateway has taken over and not brought to their topic or queue yet, at most. */
 export const MAX_OUTBOX_MESSAGES = 10_000;
+/** A selector's text, characters. */
+export const MAX_SELECTOR_CHARS = 4_096;
+/** Parentheses, NOTs and signs of a selector inside each other. */
+export const MAX_SELECTOR_DEPTH = 100;
+/** Characters of the selectors whose parsed form an object keeps; beyond them the one asked for longest ago is parsed again. */
+export const MAX_SELECTOR_CACHE_CHARS = 262_144;
