@@ -32,12 +32,15 @@ export const MAX_PARKED = 10_000;
 export const MAX_OUTSTANDING = 100_000;
 /** Consumers of one queue at most. */
 export const MAX_CONSUMERS = 10_000;
+/** Producers with a sequence of their own that one queue or topic object remembers at most. */
+export const MAX_PRODUCERS = 50_000;
 /** Other objects that may feed one queue (dead-letter sources) before the oldest is forgotten. */
 export const MAX_SOURCES = 10_000;
 
 export const MAX_NAME_BYTES = 512;
 export const MAX_MESSAGE_ID_CHARS = 1_024;
 export const MAX_GROUP_CHARS = 256;
+export const MAX_PRODUCER_ID_CHARS = 256;
 export const MAX_CONTENT_TYPE_CHARS = 256;
 export const MAX_CORRELATION_ID_CHARS = 1_024;
 /** Bytes of a message's headers as JSON text. */
@@ -95,3 +98,9 @@ export const MAX_OUTBOX_BYTES = 64_000_000;
 export const MAX_EVENT_BACKLOG_BYTES = 16_777_216;
 /** Messages that a gateway has taken over and not brought to their topic or queue yet, at most. */
 export const MAX_OUTBOX_MESSAGES = 10_000;
+/** A selector's text, characters. */
+export const MAX_SELECTOR_CHARS = 4_096;
+/** Parentheses, NOTs and signs of a selector inside each other. */
+export const MAX_SELECTOR_DEPTH = 100;
+/** Characters of the selectors whose parsed form an object keeps; beyond them the one asked for longest ago is parsed again. */
+export const MAX_SELECTOR_CACHE_CHARS = 262_144;

@@ -9,6 +9,7 @@ import type { Broker } from "../../gateway/broker.ts";
 import type { Connection } from "../../gateway/connection.ts";
 import { PLAIN_OPTIONS, type QueueSubscription, type Session } from "../../gateway/session.ts";
 import { DEFAULT_CREDIT, MAX_CREDIT } from "../../limits.ts";
+import { conditionOf } from "../../link/condition.ts";
 import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
@@ -71,12 +72,16 @@ export class Requests {
     const message = toMessage(frame, Date.now(), this.#maxMessageBytes);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     this.#broker.traffic(session.namespace).messagesReceived++;
-    if (address.kind === "topic") return this.#topics.publish(session, address.name, message, id, answer);
+    if (address.kind === "topic") return this.#topics.publish(session, address.name, message, frame, answer);
     const { messageId } = message;
-    this.#broker.links.queue(queueObjectName(session.namespace, address.name)).publish(message, (outcome) => {
-      if (isRefusal(outcome)) answer(errorFrame(id, outcome));
-      else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
-    });
+    this.#broker.links.queue(queueObjectName(session.namespace, address.name)).publish(
+      message,
+      (outcome) => {
+        if (isRefusal(outcome)) answer(errorFrame(id, outcome));
+        else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
+      },
+      conditionOf(frame),
+    );
   }
 
   #settle(session: Session, frame: SettleFrame, answer: Answer): void {
@@ -148,7 +153,7 @@ export class Requests {
     const ref = 1 + Math.floor(Math.random() * REF_RANGE);
     const refusal = this.#broker.queues.subscribe(
       session,
-      { sub, address, credit, leaseMs, options: PLAIN_OPTIONS, ref },
+      { sub, address, credit, leaseMs, filter: "", options: PLAIN_OPTIONS, ref },
       (result, epoch) => {
         const seq = result.type === "done" ? result.seq : 0;
         // A queue keeps what was not settled: nothing can be missing.
