@@ -2,9 +2,9 @@
 import { type IDBPDatabase, openDB, unwrap } from "idb";
 import { type OnceLimits, onceLimits } from "../once/limits.ts";
 import type { OnceStore } from "../once/once.ts";
+import { inTransaction, STRICT } from "./transaction.ts";
 
 const STORE = "dunlin-once";
-const STRICT = { durability: "strict" } as const;
 
 /**
  * Which database holds the keys. All are optional.
@@ -84,24 +84,16 @@ export class IndexedDbOnce implements OnceStore {
     effect: (transaction: IDBTransaction) => unknown,
     stores: readonly string[] = [],
   ): Promise<boolean> {
-    const tx = this.#database.transaction([STORE, ...stores], "readwrite", STRICT);
-    const done = tx.done;
-    // Told below, whichever fails first.
-    done.catch(() => {});
-    try {
+    return inTransaction(this.#database.transaction([STORE, ...stores], "readwrite", STRICT), async (tx) => {
       const keys = tx.objectStore(STORE);
       if ((await keys.index("key").count(key)) > 0) return false;
       const nowMs = Date.now();
       const id = Number(await keys.add({ key, time: nowMs }));
       const working = effect(unwrap(tx));
-      void keys.delete(IDBKeyRange.upperBound(id - this.#limits.maxKeys)).catch(() => {});
-      await Promise.all([working, this.#forget(keys, nowMs - this.#limits.maxAgeMs)]);
-    } catch (error) {
-      abort(tx);
-      throw error;
-    }
-    await done;
-    return true;
+      const tooMany = keys.delete(IDBKeyRange.upperBound(id - this.#limits.maxKeys));
+      await Promise.all([working, tooMany, this.#forget(keys, nowMs - this.#limits.maxAgeMs)]);
+      return true;
+    });
   }
 
   /** Closes the database. */
@@ -125,12 +117,4 @@ interface Cursor {
 
 interface OldestFirst {
   openCursor(): Promise<Cursor | null>;
-}
-
-function abort(tx: { abort(): void }): void {
-  try {
-    tx.abort();
-  } catch {
-    // It has ended by itself, with the error that is told.
-  }
 }
