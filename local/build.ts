@@ -44,8 +44,8 @@ export async function bundleModule(name: keyof typeof MODULES): Promise<string> 
   return bundle(MODULES[name], {
     conditions: ["browser"],
     minify: true,
-    // `durable.js` uses the client by its public face alone, so it need not know what its names became.
-    mangleProps: INTERNAL_NAMES,
+    // Not in `durable.js`: IndexedDB knows its names as text. It uses the client by its public face alone.
+    ...(name === "client.js" && { mangleProps: INTERNAL_NAMES }),
     // The client logs nothing; what partysocket would log is longer than some of our files.
     drop: ["console"],
     plugins: [SHARED_CLIENT],

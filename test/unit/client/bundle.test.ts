@@ -1,9 +1,11 @@
 // The bundles have shorter names than the sources, and one imports the other: this runs what is served.
+import "fake-indexeddb/auto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, expect, it } from "vitest";
+import type * as Durable from "../../../client/durable/index.ts";
 import type * as Client from "../../../client/index.ts";
 import { bundleModule } from "../../../local/build.ts";
 import { delivery, ScriptedSocket, until } from "./scripted-socket.ts";
@@ -81,4 +83,49 @@ it("[CLI12] the bundle of the client sends, consumes, commits, asks and reconnec
   expect(again.map(({ op }) => op).sort()).toEqual(["publish", "subscribe"]);
   next.confirm(again);
   await dunlin.close({ timeoutMs: 100 });
+});
+
+it("[CLI14] the bundle of the durable module sends over the bundle of the client, with its classes", async () => {
+  const { connect, DunlinError } = await served<typeof Client>("client.js");
+  const { openOutbox, indexedDbOnce } = await served<typeof Durable>("durable.js");
+  const sockets: ScriptedSocket[] = [];
+  class Socket extends ScriptedSocket {
+    constructor(url: string, protocols: string) {
+      super(url, protocols);
+      sockets.push(this);
+    }
+  }
+  const dunlin = connect("http://broker.test", { WebSocket: Socket });
+  const outbox = await openOutbox(dunlin, { maxMessages: 2 });
+  const { confirmed } = await outbox.queue("jobs").send({ n: 1 });
+  await outbox.queue("jobs").send({ n: 2 });
+  await expect(outbox.queue("jobs").send(3)).rejects.toBeInstanceOf(DunlinError);
+  await until(
+    () => sockets.length === 1,
+    () => "no socket",
+  );
+  const [socket] = sockets;
+  socket!.open();
+  await socket!.nextTexts();
+  socket!.welcome();
+  const [first, second] = await socket!.next();
+  expect(first).toMatchObject({ op: "publish", body: { n: 1 }, producer: { epoch: 1, seq: 1 } });
+  expect(second).toMatchObject({ op: "publish", body: { n: 2 }, producer: { epoch: 1, seq: 2 } });
+  const refusal = { op: "error", code: 102, kind: "bad-field", message: "no", retry: "none" };
+  socket!.receive([
+    { ...refusal, id: first!.id! },
+    { ...refusal, id: second!.id!, kind: "out-of-sequence", code: 407 },
+  ]);
+  await expect(confirmed).rejects.toMatchObject({ kind: "bad-field" });
+  const [again] = await socket!.next();
+  expect(again).toMatchObject({ body: { n: 2 }, producer: { epoch: 2, seq: 1 } });
+  socket!.confirm([again!]);
+  await outbox.drained();
+  expect(await outbox.refused()).toMatchObject([{ body: { n: 1 } }]);
+  const once = await indexedDbOnce();
+  await once.add("a");
+  expect(await once.has("a")).toBe(true);
+  once.close();
+  await outbox.close();
+  await dunlin.close({ timeoutMs: 0 });
 });
