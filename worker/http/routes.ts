@@ -15,6 +15,7 @@ import {
   purgeQueue,
   resumeQueue,
 } from "./queues.ts";
+import { endRedrive, redriveQueue, redriveStatus } from "./redrive.ts";
 import {
   declareTopic,
   deleteTopic,
@@ -43,6 +44,11 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
   "/v1/queues/:name/receive": { POST: onQueue(["consume"], receive) },
   "/v1/queues/:name/settle": { POST: onQueue(["consume"], settle) },
   "/v1/queues/:name/purge": { POST: onQueue(["manage"], purgeQueue) },
+  "/v1/queues/:name/redrive": {
+    GET: onQueue(["manage"], redriveStatus),
+    POST: onQueue(["manage"], redriveQueue),
+    DELETE: onQueue(["manage"], endRedrive),
+  },
   "/v1/queues/:name/pause": { PUT: onQueue(["manage"], pauseQueue) },
   "/v1/queues/:name/resume": { PUT: onQueue(["manage"], resumeQueue) },
   "/v1/queues/:name/bindings": { GET: onQueue(["manage", "consume"], listBindings) },

@@ -8,6 +8,7 @@ import type { EventWriter } from "./events.ts";
 import { Heap } from "./heap.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Producers } from "./producers.ts";
+import { Redrive } from "./redrive.ts";
 import { type Segments, segmentKey } from "./segments.ts";
 import { DEFAULT_SETTINGS, type QueueSettings } from "./settings.ts";
 import { pruneTimers } from "./timers.ts";
@@ -55,7 +56,8 @@ export class Ledger {
   readonly segments: Segments;
   /** Parts of the books with facts of their own. */
   readonly producers = new Producers();
-  readonly books = new Books([this.producers]);
+  readonly redrive = new Redrive();
+  readonly books = new Books([this.producers, this.redrive]);
   #journal: EventWriter | undefined;
 
   constructor(segments: Segments) {
@@ -135,6 +137,8 @@ export class Ledger {
     };
     this.entries.set(position, entry);
     if (group !== "") this.#joinGroup(entry);
+    // It is mostly leased at once, and then leaves the heap as a stale one; what is looked past must be found again.
+    if (entry.state === "ready") this.readyHeap.push(position, position);
     this.#watchExpiry(entry);
     return entry;
   }

@@ -13,6 +13,7 @@ import type { TurnCommand } from "./carry-out.ts";
 import { Outbound } from "./outbound.ts";
 import { describe, peek } from "./peek.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
+import type { RedriveOptions, RedriveTask } from "./redrive.ts";
 import type { Applied, PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
 import type { QueueSettingsPatch } from "./settings.ts";
 
@@ -160,6 +161,27 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     const before = queue.ledger.counts.expired;
     await this.#submit([{ type: "purge" }]);
     return { purged: queue.ledger.counts.expired - before };
+  }
+
+  async redrive(options: RedriveOptions): Promise<RedriveTask | Refusal> {
+    const queue = this.#open();
+    if (queue === undefined) return this.#unknown();
+    const { results } = await this.#submit([{ type: "redrive", options }]);
+    if (results[0]?.type === "refused") return results[0].refusal;
+    const { redrive } = queue.ledger;
+    while (options.perSecond === null && redrive.task!.running && this.#queue === queue)
+      await this.#submit([]);
+    return redrive.task!;
+  }
+
+  async endRedrive(): Promise<RedriveTask | undefined | Refusal> {
+    if (this.#open() === undefined) return this.#unknown();
+    await this.#submit([{ type: "end-redrive" }]);
+    return this.redriveTask();
+  }
+
+  async redriveTask(): Promise<RedriveTask | undefined | Refusal> {
+    return this.#open() === undefined ? this.#unknown() : this.#queue!.ledger.redrive.task;
   }
 
   async setPaused(paused: boolean): Promise<QueueDescription | Refusal> {
