@@ -16,6 +16,7 @@ import {
   resumeQueue,
 } from "./queues.ts";
 import { endRedrive, redriveQueue, redriveStatus } from "./redrive.ts";
+import { deleteSchedule, getSchedule, listSchedules, putSchedule } from "./schedules.ts";
 import {
   declareTopic,
   deleteTopic,
@@ -48,6 +49,12 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
     GET: onQueue(["manage"], redriveStatus),
     POST: onQueue(["manage"], redriveQueue),
     DELETE: onQueue(["manage"], endRedrive),
+  },
+  "/v1/queues/:name/schedules": { GET: onQueue(["manage"], listSchedules) },
+  "/v1/queues/:name/schedules/:id": {
+    GET: onQueue(["manage"], getSchedule),
+    PUT: onQueue(["manage"], putSchedule),
+    DELETE: onQueue(["manage"], deleteSchedule),
   },
   "/v1/queues/:name/pause": { PUT: onQueue(["manage"], pauseQueue) },
   "/v1/queues/:name/resume": { PUT: onQueue(["manage"], resumeQueue) },

@@ -5,6 +5,7 @@ import type { QueueResult } from "../link/results.ts";
 import { positionOf } from "../log/log.ts";
 import { publish, takeTransfer } from "./publish.ts";
 import { beginRedrive, endRedrive, type RedriveOptions } from "./redrive.ts";
+import { removeSchedule, type ScheduleSpec, setSchedule } from "./schedules.ts";
 import { applySettings, type QueueSettings, type QueueSettingsPatch } from "./settings.ts";
 import { attach, detach, extend, pause, receive, settle } from "./settle.ts";
 import type { Turn } from "./turn.ts";
@@ -19,6 +20,8 @@ export type TurnCommand =
   | { type: "purge" }
   | { type: "redrive"; options: RedriveOptions }
   | { type: "end-redrive" }
+  | { type: "schedule"; id: string; spec: ScheduleSpec; record: Uint8Array }
+  | { type: "unschedule"; id: string }
   | { type: "confirmed"; outboxId: number };
 
 type Commands = { [Command in TurnCommand as Command["type"]]: Command };
@@ -78,6 +81,8 @@ const COMMANDS: { [Type in keyof Commands]: (turn: Turn, command: Commands[Type]
     endRedrive(turn);
     return done(turn);
   },
+  schedule: (turn, { id, spec, record }) => done(turn, setSchedule(turn, id, spec, record)),
+  unschedule: (turn, { id }) => done(turn, removeSchedule(turn, id)),
   confirmed: (turn, { outboxId }) => {
     turn.store.removeOutbox(outboxId);
     return done(turn);

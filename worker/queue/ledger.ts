@@ -9,6 +9,7 @@ import { Heap } from "./heap.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Producers } from "./producers.ts";
 import { Redrive } from "./redrive.ts";
+import { Schedules } from "./schedules.ts";
 import { type Segments, segmentKey } from "./segments.ts";
 import { DEFAULT_SETTINGS, type QueueSettings } from "./settings.ts";
 import { pruneTimers } from "./timers.ts";
@@ -57,7 +58,8 @@ export class Ledger {
   /** Parts of the books with facts of their own. */
   readonly producers = new Producers();
   readonly redrive = new Redrive();
-  readonly books = new Books([this.producers, this.redrive]);
+  readonly schedules = new Schedules();
+  readonly books = new Books([this.producers, this.redrive, this.schedules]);
   #journal: EventWriter | undefined;
 
   constructor(segments: Segments) {
