@@ -8,6 +8,7 @@ import type { EventWriter } from "./events.ts";
 import { Heap } from "./heap.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Producers } from "./producers.ts";
+import { Receipts } from "./receipts.ts";
 import { Redrive } from "./redrive.ts";
 import { Schedules } from "./schedules.ts";
 import { type Segments, segmentKey } from "./segments.ts";
@@ -59,7 +60,8 @@ export class Ledger {
   readonly producers = new Producers();
   readonly redrive = new Redrive();
   readonly schedules = new Schedules();
-  readonly books = new Books([this.producers, this.redrive, this.schedules]);
+  readonly receipts = new Receipts();
+  readonly books = new Books([this.producers, this.redrive, this.schedules, this.receipts]);
   #journal: EventWriter | undefined;
 
   constructor(segments: Segments) {
