@@ -39,6 +39,8 @@ export const MAX_SCHEDULES_BYTES = 4_000_000;
 export const MAX_SCHEDULE_BYTES = 65_536;
 export const MAX_SCHEDULE_ID_CHARS = 256;
 export const MAX_CRON_CHARS = 256;
+/** Messages that one queue pushes at the same time at most. */
+export const MAX_PUSH_CONCURRENCY = 1_000;
 /** Dead letters that one redrive moves in a second at most, when it is asked to keep to a rate. */
 export const MAX_REDRIVE_PER_SECOND = 100_000;
 /** Producers with a sequence of their own that one queue or topic object remembers at most. */
