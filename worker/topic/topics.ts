@@ -133,11 +133,11 @@ export class Topics {
    * @param since the number of the last packet made for the target
    */
   subscribe(
-    { target, filter, durable, read: request }: TopicSubscribe,
+    { target, filter, durable, selector, read: request }: TopicSubscribe,
     since: number,
     now: number,
   ): ReadAnswer | Refusal {
-    const refusal = this.interests.add(filter, target, durable, since);
+    const refusal = this.interests.add(filter, target, durable, since, selector);
     if (refusal !== undefined) return refusal;
     if (isQueue(target)) return nothing();
     return this.read(request ?? { filter, from: "new", retained: "none", limitBytes: 0 }, now);
@@ -221,7 +221,8 @@ export class Topics {
       const first = this.#dedup.find(topic, messageId, now, settings.dedupWindowMs);
       if (first !== undefined) return { seq: first.seq, epoch: first.epoch, duplicate: true };
     }
-    const targets = this.interests.targets(topic);
+    view.setTime(now);
+    const targets = this.interests.targetsOf(topic, view);
     const refusal =
       (transferred ? undefined : this.#check(view, topic, targets, now)) ??
       (condition && checkCondition(condition, state.seq, targets.length));
@@ -230,7 +231,6 @@ export class Topics {
     state.time = now;
     view.setSeq(seq);
     view.setEpoch(state.epoch);
-    view.setTime(now);
     if (messageId !== undefined) {
       this.#dedup.add(topic, messageId, { epoch: state.epoch, seq, time: now });
     }
