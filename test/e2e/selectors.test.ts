@@ -25,7 +25,7 @@ function topicPath(topic: string): string {
 }
 
 async function keep(world: World, topic: string): Promise<void> {
-  await world.call("PUT", topicPath(topic), { retention: { maxMessages: 10_000 } });
+  await world.call("PUT", topicPath(topic), { retention: { maxMessages: 100_000 } });
 }
 
 function bind(world: World, queue: string, filter: string, body?: unknown) {
@@ -184,6 +184,22 @@ describe("over HTTP", () => {
     expect(await events.next("message")).toMatchObject({ data: { body: 2 } });
     events.close();
     expectProblem(await world.call("GET", "/v1/events?topic=t&filter=color%20%3D"), 400, 1, "bad-field");
+  });
+
+  it("[SEL13] one call looks at ten thousand messages, and the next goes on behind them", async ({
+    world,
+  }) => {
+    await keep(world, "long");
+    const messages = Array.from({ length: 1_000 }, (_, n) => ({ body: n, headers: { color: "red" } }));
+    for (let batch = 0; batch < 12; batch++) {
+      const type = { "content-type": "application/vnd.dunlin.batch+json" };
+      await world.call("POST", `${topicPath("long")}/messages`, JSON.stringify({ messages }), type);
+    }
+    const filter = `filter=${encodeURIComponent("color = 'blue'")}`;
+    const first = await world.call("GET", `${topicPath("long")}/messages?${filter}`);
+    expect(first.body).toMatchObject({ messages: [], seq: 10_000 + 2_000, next: 10_000 });
+    const rest = await world.call("GET", `${topicPath("long")}/messages?${filter}&from=10000`);
+    expect(rest.body).toMatchObject({ messages: [], next: 12_000 });
   });
 
   it("[SEL13] a history shows what the filter lets through, and where the next call goes on", async ({
