@@ -94,7 +94,7 @@ function under(...folders: string[]): (file: string) => boolean {
 const PURE = WORKER.filter(
   (file) =>
     under(
-      ...["queue", "topic", "filter", "selector", "link", "message", "bytes", "log"],
+      ...["queue", "topic", "filter", "selector", "link", "message", "bytes", "log", "producers"],
       ...["gateway/backlog", "protocol/mqtt/codec"],
     )(file) || /^worker\/gateway\/(sessions?|session-store|fanout|queues)\.ts$/.test(file),
 ).filter((file) => !/^worker\/(queue|topic)\/(\w+-object|outbound|introductions|register)\.ts$/.test(file));

@@ -1,4 +1,5 @@
 // POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
+import { permits } from "../auth/permission.ts";
 import { Writer } from "../bytes/writer.ts";
 import { maxMessageBytes } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
@@ -82,7 +83,7 @@ async function publishBody(call: PublishCall, common: PublishFields): Promise<Re
   const payload = payloadOf(bytes, headers.get("content-type") ?? "");
   if (isRefusal(payload)) return payload;
   const fields = merged(event, common);
-  const message = withPayload(payload, fields, Date.now(), maxBytes);
+  const message = refuseReceipt(call, fields) ?? withPayload(payload, fields, Date.now(), maxBytes);
   return isRefusal(message) ? message : storeOne(call, message, conditionOf(fields));
 }
 
@@ -92,7 +93,7 @@ async function publishEvent(call: PublishCall, common: PublishFields): Promise<R
   const event = structuredEvent(parsed.value, "");
   if (isRefusal(event)) return event;
   const fields = merged(event, common);
-  const message = toMessage(fields, Date.now(), maxMessageBytes(call.env));
+  const message = refuseReceipt(call, fields) ?? toMessage(fields, Date.now(), maxMessageBytes(call.env));
   return isRefusal(message) ? message : storeOne(call, message, conditionOf(fields));
 }
 
@@ -113,7 +114,7 @@ async function publishMany(
     // One key for many messages: each gets its own from it, so that the batch can be repeated as a whole.
     const keyed = key === undefined || entry.messageId !== undefined ? {} : { messageId: `${key}/${index}` };
     const fields = { ...merged(defaults, entry), ...keyed };
-    const given = toMessage(fields, now, maxBytes);
+    const given = refuseReceipt(call, fields) ?? toMessage(fields, now, maxBytes);
     const message = isRefusal(given) ? given : call.adapt(given);
     // Too large is the fate of one message; anything else means that the batch is not what its sender meant.
     if (isRefusal(message) && message.kind !== "message-too-large") {
@@ -161,6 +162,11 @@ async function readValue(request: Request): Promise<{ value: unknown } | Refusal
 function merged(under: PublishFields, over: PublishFields): PublishFields {
   if (under.headers === undefined || over.headers === undefined) return { ...under, ...over };
   return { ...under, ...over, headers: { ...under.headers, ...over.headers } };
+}
+
+/** Whoever asks for receipts must be allowed to publish where they go. */
+function refuseReceipt({ principal }: Call, { receiptTo }: PublishFields): Refusal | undefined {
+  return receiptTo === undefined ? undefined : permits(principal, "publish", receiptTo);
 }
 
 async function storeOne(

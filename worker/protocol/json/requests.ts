@@ -71,7 +71,9 @@ export class Requests {
     const { id, to } = frame;
     const address = addressOf(to, session.principal, "publish");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    const message = toMessage(frame, Date.now(), this.#maxMessageBytes);
+    const message =
+      (frame.receiptTo && permits(session.principal, "publish", frame.receiptTo)) ||
+      toMessage(frame, Date.now(), this.#maxMessageBytes);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     this.#broker.traffic(session.namespace).messagesReceived++;
     if (address.kind === "topic") return this.#topics.publish(session, address.name, message, frame, answer);
