@@ -115,3 +115,9 @@ export const MAX_SELECTOR_CHARS = 4_096;
 export const MAX_SELECTOR_DEPTH = 100;
 /** Characters of the selectors whose parsed form an object keeps; beyond them the one asked for longest ago is parsed again. */
 export const MAX_SELECTOR_CACHE_CHARS = 262_144;
+/** Messages of a topic's history that one filtered call looks at. */
+export const MAX_FILTERED_MESSAGES = 10_000;
+/** Characters of all selectors of one session's subscriptions to topics. */
+export const MAX_SESSION_SELECTOR_CHARS = 65_536;
+/** Characters of the selectors of all bindings of one namespace. */
+export const MAX_BINDING_SELECTOR_CHARS = 2_097_152;
