@@ -23,6 +23,7 @@ const entry = fc.record({
   time: whole,
   expiresAt: whole,
   group: fc.oneof(fc.constant(""), fc.constantFrom("a", "b"), name),
+  level: fc.constantFrom(0, 0, 0, 9),
   state: fc.constantFrom("ready" as const, "leased" as const, "waiting" as const),
   attempts: fc.nat({ max: 65_535 }),
   failures: fc.nat({ max: 65_535 }),
@@ -90,7 +91,7 @@ function shown(ledger: Ledger): unknown {
     sources: [...ledger.sources],
     segments: ledger.segments.entries(),
     outcomes: Buffer.from(ledger.outcomes.save()).toString("base64"),
-    ready: ledger.readyHeap.size,
+    ready: ledger.ready.size,
     timers: ledger.timers.size,
   };
 }
