@@ -239,6 +239,30 @@ export class RecordView {
     return this.#short(3);
   }
 
+  get contentType(): string {
+    return this.#short(4);
+  }
+
+  get replyTo(): string {
+    return this.#short(5);
+  }
+
+  get correlationId(): string {
+    return this.#short(6);
+  }
+
+  get bodyKind(): BodyKind {
+    return this.#view.getUint8(this.at + 6) as BodyKind;
+  }
+
+  /** A JSON object of strings, "" when there are no headers. */
+  get headers(): string {
+    const length = this.#view.getUint32(this.at + 56, true);
+    let start = this.at + HEADER;
+    for (const field of SHORT_LENGTHS) start += this.#view.getUint16(this.at + field, true);
+    return decodeText(this.bytes, start, start + length);
+  }
+
   /** Bytes of the body. */
   get bodyLength(): number {
     return this.at + this.size - this.#bodyStart();

@@ -6,9 +6,13 @@ import { Books } from "./book.ts";
 import { type Consumer, type ConsumerFacts, Consumers } from "./consumers.ts";
 import type { Counts, End, Entry, Taken } from "./entry.ts";
 import type { EventWriter } from "./events.ts";
+import { Groups } from "./groups.ts";
 import { Heap } from "./heap.ts";
 import { Outcomes } from "./outcomes.ts";
+import { Producers } from "./producers.ts";
 import { Ready } from "./ready.ts";
+import { Redrive } from "./redrive.ts";
+import { Schedules } from "./schedules.ts";
 import { type Segments, segmentKey } from "./segments.ts";
 import { DEFAULT_SETTINGS, type QueueSettings } from "./settings.ts";
 import { pruneTimers } from "./timers.ts";
@@ -40,8 +44,7 @@ export class Ledger {
   };
   /** By position: in the order they were taken, which is that of the log but for priorities. */
   readonly entries = new Map<number, Entry>();
-  /** Positions of parked messages by group; a group is here while one of its messages is before the cursor. */
-  readonly groups = new Map<string, number[]>();
+  readonly groups = new Groups();
   readonly consumers = new Consumers();
   readonly ready = new Ready(this.entries);
   /** Times at which something happens to an entry; may be stale. */
@@ -57,8 +60,11 @@ export class Ledger {
     this.ready.push(this.#enter(position, level, message));
     this.#pass(this.cursor);
   });
+  readonly producers = new Producers();
+  readonly redrive = new Redrive();
+  readonly schedules = new Schedules();
   /** Parts of the books with facts of their own. */
-  readonly books = new Books([this.ahead]);
+  readonly books = new Books([this.producers, this.redrive, this.schedules, this.ahead]);
   #journal: EventWriter | undefined;
 
   constructor(segments: Segments) {
@@ -120,7 +126,13 @@ export class Ledger {
   take(position: number, message: Taken): Entry {
     this.#journal?.taken(position, message);
     const entry = this.#enter(position, 0, message);
-    if (entry.group !== "") this.#joinGroup(entry);
+    if (entry.group !== "" && this.groups.join(entry)) {
+      entry.state = "parked";
+      this.parked++;
+    } else {
+      // It is mostly leased at once, and then leaves the heap as a stale one; what is looked past must be found again.
+      this.ready.push(entry);
+    }
     this.#pass(position + 1);
     return entry;
   }
@@ -239,7 +251,7 @@ export class Ledger {
     this.counts.readyBytes = 0;
     this.untaken = 0;
     this.#pass(Math.max(this.cursor, end));
-    this.rebuildGroups();
+    this.groups.rebuild(this.entries.values());
     this.segments.reset([...this.entries.keys()].map(segmentKey));
   }
 
@@ -257,20 +269,9 @@ export class Ledger {
     this.nextOutboxId = id + 1;
   }
 
-  /** Derives the groups from the entries, whose order is the order within each group. */
-  rebuildGroups(): void {
-    this.groups.clear();
-    for (const entry of this.entries.values()) {
-      if (entry.group === "") continue;
-      const behind = this.groups.get(entry.group);
-      if (behind === undefined) this.groups.set(entry.group, []);
-      else behind.push(entry.position);
-    }
-  }
-
   /** Rebuilds what is derived from the entries after they were loaded. */
   rebuildDerived(): void {
-    this.rebuildGroups();
+    this.groups.rebuild(this.entries.values());
     this.untaken = this.counts.ready;
     for (const entry of this.entries.values()) {
       if (entry.state === "ready" || entry.state === "parked") this.untaken--;
@@ -308,17 +309,6 @@ export class Ledger {
   /** The cursor goes to a position, and on over what was taken if nothing else is left. */
   #pass(position: number): void {
     this.cursor = this.ahead.size === 0 ? position : this.ahead.pass(position, this.untaken);
-  }
-
-  #joinGroup(entry: Entry): void {
-    const behind = this.groups.get(entry.group);
-    if (behind === undefined) {
-      this.groups.set(entry.group, []);
-      return;
-    }
-    behind.push(entry.position);
-    entry.state = "parked";
-    this.parked++;
   }
 
   #makeReady(entry: Entry): void {
@@ -361,17 +351,8 @@ export class Ledger {
     this.entries.delete(entry.position);
     this.segments.add(segmentKey(entry.position), -1);
     if (entry.group === "") return;
-    const behind = this.groups.get(entry.group)!;
-    const at = entry.state === "parked" ? behind.indexOf(entry.position) : -1;
-    if (at >= 0) {
-      behind.splice(at, 1);
-      return;
-    }
-    const next = behind.shift();
-    if (next === undefined) {
-      this.groups.delete(entry.group);
-      return;
-    }
+    const next = this.groups.leave(entry);
+    if (next === undefined) return;
     const head = this.entries.get(next)!;
     head.state = "ready";
     this.parked--;

@@ -86,7 +86,7 @@ function shown(ledger: Ledger): unknown {
   return {
     ...{ epoch, nextSeq, newestLease, cursor, nextOutboxId, settings, counts, parked, untaken },
     entries: [...ledger.entries],
-    groups: [...ledger.groups],
+    groups: [...ledger.groups.values()],
     consumers: [...ledger.consumers.values()].map(({ inLine: _, ...consumer }) => consumer),
     sources: [...ledger.sources],
     segments: ledger.segments.entries(),
