@@ -30,6 +30,8 @@ export const REMEMBERED_LEASES = 131_072;
 export const MAX_PARKED = 10_000;
 /** Messages of one queue that are out (leased, or in back-off inside their group) at most. */
 export const MAX_OUTSTANDING = 100_000;
+/** Messages taken for their priority that a queue's cursor has yet to pass; further ones wait like those without a priority. */
+export const MAX_AHEAD = 100_000;
 /** Consumers of one queue at most. */
 export const MAX_CONSUMERS = 10_000;
 /** Recurring messages of one queue at most. */

@@ -163,11 +163,9 @@ describe("what is not served", () => {
     await expectAlive(wire);
   });
 
-  it("[PUB14] [SUB11] retain and priority change nothing", async ({ world }) => {
+  it("[PUB14] [SUB11] retain changes nothing", async ({ world }) => {
     const wire = await world.connect();
-    for (const priority of [0, 9, 5]) {
-      await wire.ok({ op: "publish", to: "queue:q", body: priority, priority, retain: true });
-    }
+    for (const body of [0, 9, 5]) await wire.ok({ op: "publish", to: "queue:q", body, retain: true });
     await wire.ok({ op: "subscribe", sub: 1, to: "queue:q" });
     expect((await take(wire, 3)).map((m) => m.body)).toEqual([0, 9, 5]);
   });

@@ -7,6 +7,7 @@ import { EMPTY_MESSAGE, JSON_BODY, type RecordView } from "../message/record.ts"
 import { Book } from "./book.ts";
 import { outboxTarget } from "./destination.ts";
 import type { Entry } from "./entry.ts";
+import type { Ledger } from "./ledger.ts";
 import type { Turn } from "./turn.ts";
 
 /** How a message ended. */
@@ -74,7 +75,7 @@ export class Receipts extends Book {
 }
 
 /** The cursor has passed a message: its end must be told if its publisher asked for that. */
-export function watchReceipt({ ledger }: Turn, position: number, view: RecordView): void {
+export function watchReceipt(ledger: Ledger, position: number, view: RecordView): void {
   if (view.wantsReceipt) ledger.receipts.want(position);
 }
 

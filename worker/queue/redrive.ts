@@ -8,9 +8,9 @@ import { object } from "../schema.ts";
 import { RecordFields } from "../selector/record-fields.ts";
 import { selectorOf } from "../selector/selector.ts";
 import { Book } from "./book.ts";
-import { takeNext } from "./dispatch.ts";
 import type { Entry } from "./entry.ts";
 import type { Death } from "./failures.ts";
+import { headPosition, takeNext } from "./head.ts";
 import type { Timed } from "./overdue.ts";
 import type { Turn } from "./turn.ts";
 
@@ -155,17 +155,18 @@ function moveSome(turn: Turn, state: State, allowed: number): { count: number; f
   return { count, from, done: true };
 }
 
-/** Messages that were there at the start, in their order: those before the cursor, then what the cursor passes. */
+/** Messages that were there at the start, in their order: those in the books, and between them what the cursor passes. */
 function* candidates(turn: Turn, { from, end }: State): Generator<Entry> {
   const { ledger } = turn;
   const known = [...ledger.entries.values()]
     .filter(({ position }) => position >= from && position < end)
     .sort((a, b) => a.position - b.position);
-  yield* known;
-  // What is looked past stays in the books, which are limited.
-  while (ledger.untaken > 0 && ledger.cursor < end && ledger.entries.size < MAX_OUTSTANDING) {
-    const entry = takeNext(turn)!;
-    if (entry.position < end) yield entry;
+  for (let at = 0; ; ) {
+    // What is looked past stays in the books, which are limited.
+    const head = ledger.entries.size < MAX_OUTSTANDING ? (headPosition(turn) ?? end) : end;
+    while (at < known.length && known[at]!.position < head) yield known[at++]!;
+    if (head >= end) return;
+    yield takeNext(turn)!;
   }
 }
 
