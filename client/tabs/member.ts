@@ -174,17 +174,24 @@ export class Member implements Carrier {
     if (message.kind === "forget") this.#forget(message.leader);
     else if (message.kind === "leader") this.#follow(message.leader);
     else if (!socket || message.life !== socket.life) return;
-    else if (message.kind === "open") {
-      if (socket.readyState !== 0) return;
-      this.#leaderId = message.leader;
-      this.#stopBeat?.();
-      socket.opened();
-    } else if (message.kind === "close") {
+    else if (message.kind === "open") this.#opened(socket, message.leader);
+    else if (message.kind === "close") {
       if (socket.readyState === 0 || message.leader === this.#leaderId)
         this.#lose(message.code, message.reason);
     } else if (message.kind === "text" && message.leader === this.#leaderId) {
       this.#session = message.session ?? this.#session;
       socket.received(message.text);
+    }
+  }
+
+  #opened(socket: TabSocket, leader: string): void {
+    if (socket.readyState === 0) {
+      this.#leaderId = leader;
+      this.#stopBeat?.();
+      socket.opened();
+    } else if (leader !== this.#leaderId) {
+      // Two have answered, and one of them leads no more: a new knock will tell which.
+      this.#lose(CLOSE_AGAIN, "another tab leads");
     }
   }
 
