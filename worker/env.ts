@@ -1,10 +1,11 @@
 // The Worker's bindings and variables, and the objects behind them.
 
-import { queueObjectName } from "./address.ts";
+import { isReplyTopic, queueObjectName } from "./address.ts";
 import type { DirectoryRpc } from "./directory/rpc.ts";
+import { gatewayCount, replyGateway } from "./gateway/placement.ts";
 import type { GatewayRpc } from "./gateway/rpc.ts";
 import { MAX_MESSAGE_BYTES, MAX_ROW_BYTES } from "./limits.ts";
-import type { QueueRpc } from "./queue/rpc.ts";
+import type { Applied, QueueRpc } from "./queue/rpc.ts";
 import { topicObjectName } from "./topic/placement.ts";
 import type { TopicRpc } from "./topic/rpc.ts";
 
@@ -47,6 +48,17 @@ export function queueObject(env: Env, namespace: string, queue: string): QueueRp
 /** The object that owns a topic. */
 export function topicObject(env: Env, namespace: string, topic: string): TopicRpc {
   return env.TOPIC.getByName(topicObjectName(env, namespace, topic));
+}
+
+/** What takes publishes to a topic: its object, or for a reply the gateway of who asked. */
+export function topicTarget(
+  env: Env,
+  namespace: string,
+  topic: string,
+): { apply(packet: Uint8Array): Promise<Applied> } {
+  if (!isReplyTopic(topic)) return topicObject(env, namespace, topic);
+  const gateway = env.GATEWAY.getByName(replyGateway(topic, gatewayCount(env.GATEWAYS)));
+  return { apply: (packet) => gateway.takeReplies(namespace, packet) };
 }
 
 /** The object that knows what exists in a namespace. */

@@ -1,5 +1,5 @@
 // POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
-import { maxMessageBytes } from "../env.ts";
+import { maxMessageBytes, topicTarget } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
@@ -45,7 +45,9 @@ export async function publishToQueue(call: QueueCall): Promise<Response | Refusa
 
 /** POST /v1/topics/{name}/messages: hands what the request carries to whoever is interested. */
 export async function publishToTopic(call: TopicCall): Promise<Response | Refusal> {
-  return publish({ ...call, destination: call.topic, adapt: (message) => toTopic(message, call.name, "") });
+  const { env, namespace, name } = call;
+  const destination = topicTarget(env, namespace, name);
+  return publish({ ...call, destination, adapt: (message) => toTopic(message, name, "") });
 }
 
 async function publish(call: PublishCall): Promise<Response | Refusal> {
@@ -57,15 +59,26 @@ async function publish(call: PublishCall): Promise<Response | Refusal> {
       return publishMany(call, common, batchEntries);
     case CLOUD_EVENT_BATCH:
       return publishMany(call, common, eventEntries);
-    case CLOUD_EVENT:
-      return publishEvent(call, common);
-    default:
-      return publishBody(call, common);
+    default: {
+      const message = await readMessage(call, common);
+      return isRefusal(message) ? message : storeOne(call, message);
+    }
   }
 }
 
-async function publishBody(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
+/** Reads a request that carries one message. */
+export async function readOne(call: Call): Promise<Message | Refusal> {
   const { headers } = call.request;
+  const type = mediaType(headers.get("content-type") ?? "");
+  if (type === BATCH || type === CLOUD_EVENT_BATCH)
+    return refuse("bad-field", `this takes one message, not ${type}`);
+  const common = publishHeaders(headers);
+  return isRefusal(common) ? common : readMessage(call, common);
+}
+
+async function readMessage(call: Call, common: PublishFields): Promise<Message | Refusal> {
+  const { headers } = call.request;
+  if (mediaType(headers.get("content-type") ?? "") === CLOUD_EVENT) return readEvent(call, common);
   const maxBytes = maxMessageBytes(call.env);
   const event = isBinaryEvent(headers) ? binaryEvent(headers) : {};
   if (isRefusal(event)) return event;
@@ -73,17 +86,15 @@ async function publishBody(call: PublishCall, common: PublishFields): Promise<Re
   if (isRefusal(bytes)) return bytes;
   const payload = payloadOf(bytes, headers.get("content-type") ?? "");
   if (isRefusal(payload)) return payload;
-  const message = withPayload(payload, merged(event, common), Date.now(), maxBytes);
-  return isRefusal(message) ? message : storeOne(call, message);
+  return withPayload(payload, merged(event, common), Date.now(), maxBytes);
 }
 
-async function publishEvent(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
+async function readEvent(call: Call, common: PublishFields): Promise<Message | Refusal> {
   const parsed = await readValue(call.request);
   if (isRefusal(parsed)) return parsed;
   const event = structuredEvent(parsed.value, "");
   if (isRefusal(event)) return event;
-  const message = toMessage(merged(event, common), Date.now(), maxMessageBytes(call.env));
-  return isRefusal(message) ? message : storeOne(call, message);
+  return toMessage(merged(event, common), Date.now(), maxMessageBytes(call.env));
 }
 
 async function publishMany(

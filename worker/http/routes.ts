@@ -15,6 +15,7 @@ import {
   purgeQueue,
   resumeQueue,
 } from "./queues.ts";
+import { requestOfQueue, requestOfTopic } from "./request.ts";
 import {
   declareTopic,
   deleteTopic,
@@ -40,6 +41,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
     GET: onQueue(["manage", "consume"], peekQueue),
     POST: onQueue(["publish"], publishToQueue),
   },
+  "/v1/queues/:name/request": { POST: onQueue(["publish"], requestOfQueue) },
   "/v1/queues/:name/receive": { POST: onQueue(["consume"], receive) },
   "/v1/queues/:name/settle": { POST: onQueue(["consume"], settle) },
   "/v1/queues/:name/purge": { POST: onQueue(["manage"], purgeQueue) },
@@ -57,6 +59,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
     GET: onTopic(["manage", "subscribe"], topicHistory),
     POST: onTopic(["publish"], publishToTopic),
   },
+  "/v1/topics/:name/request": { POST: onTopic(["publish"], requestOfTopic) },
   "/v1/topics/:name/retained": { GET: onTopic(["manage", "subscribe"], retainedMessage) },
   "/v1/events": { GET: openEvents },
 };

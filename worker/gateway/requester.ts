@@ -1,0 +1,163 @@
+// Requests: messages that are published with an address for their reply, which leads back to this gateway. The token in it, the timer and
+// the packets of replies are here; who waits is replies.ts's.
+import { replyTopic } from "../address.ts";
+import { Writer } from "../bytes/writer.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { readCommands } from "../link/commands.ts";
+import { type Published, type QueueResult, writeResults } from "../link/results.ts";
+import { toBase64 } from "../message/base64.ts";
+import { freshId } from "../message/fields.ts";
+import { type Message, RecordView, writeMessage } from "../message/record.ts";
+import type { ObjectLink } from "./object-link.ts";
+import { Replies } from "./replies.ts";
+import type { RemoteRequest } from "./rpc.ts";
+
+/** Random bytes in the address of a reply: who can name it was given it. */
+const TOKEN_BYTES = 16;
+/** A reply is the only message of its topic. */
+const FIRST: Published = { seq: 1, epoch: 1, duplicate: false };
+
+/** What is asked. */
+export interface Request {
+  namespace: string;
+  /** Who asks: the id of a connection, or anything else that no connection is called. */
+  owner: string;
+  /** `queue:NAME` or `topic:NAME` */
+  address: string;
+  message: Message;
+  timeoutMs: number;
+}
+
+/** What requests need of their gateway. */
+export interface RequesterOwner {
+  /** The gateway's name. */
+  gateway: string;
+  link: (namespace: string, address: string) => ObjectLink;
+  flush: () => void;
+}
+
+/** Asks for the clients of one gateway. */
+export class Requester {
+  readonly #owner: RequesterOwner;
+  readonly #replies = new Replies();
+  // A pending timer keeps the object from hibernating: it ends with the last request that waits.
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerAt = Number.POSITIVE_INFINITY;
+
+  constructor(owner: RequesterOwner) {
+    this.#owner = owner;
+  }
+
+  /** Publishes a request; `done` hears the reply, or why there is none, unless the asker is gone before. */
+  ask(
+    { namespace, owner, address, message, timeoutMs }: Request,
+    done: (outcome: Message | Refusal) => void,
+  ): void {
+    const wrong = unfit(message);
+    if (wrong !== undefined) return done(wrong);
+    const { gateway, link } = this.#owner;
+    const topic = replyTopic(gateway, randomToken());
+    const deadline = message.time + timeoutMs;
+    const refusal = this.#replies.open(topic, {
+      ...{ namespace, owner, deadline },
+      // The responder's may be missing; the asker's own comes back in any case.
+      done: (outcome) =>
+        done(isRefusal(outcome) ? outcome : { ...outcome, correlationId: message.correlationId }),
+    });
+    if (refusal !== undefined) return done(refusal);
+    this.#setTimer();
+    const request: Message = {
+      ...message,
+      replyTo: `topic:${topic}`,
+      correlationId: message.correlationId || freshId(),
+      // Nobody shall work on what nobody waits for.
+      expiresAt: message.expiresAt === 0 ? deadline : Math.min(message.expiresAt, deadline),
+    };
+    link(namespace, address).publish(request, (outcome) => {
+      if (isRefusal(outcome)) this.#replies.fail(topic, outcome);
+      else if (outcome.duplicate) this.#replies.fail(topic, alreadyAsked(message.messageId));
+      this.#setTimer();
+    });
+  }
+
+  /** As `ask`, in the name of the namespace: the message and its reply are records (message/record.ts). */
+  askFor({ namespace, address, record, timeoutMs }: RemoteRequest): Promise<Uint8Array | Refusal> {
+    const message = new RecordView(record).decode();
+    return new Promise((resolve) => {
+      this.ask({ namespace, owner: `http ${namespace}`, address, message, timeoutMs }, (outcome) => {
+        if (isRefusal(outcome)) return resolve(outcome);
+        const reply = new Writer(256);
+        writeMessage(reply, outcome);
+        resolve(reply.take());
+      });
+    });
+  }
+
+  /** Takes a packet of replies (link/commands.ts) for requests in a namespace; the results are those of a publish (link/results.ts). */
+  take(namespace: string, packet: Uint8Array): Uint8Array {
+    const results = readCommands(packet).map((command): QueueResult => {
+      if (command.type === "publish")
+        return { type: "published", messages: this.#takeAll(namespace, command.records) };
+      return {
+        type: "refused",
+        refusal: refuse("bad-state", "the address of a reply takes nothing but replies"),
+      };
+    });
+    this.#setTimer();
+    return writeResults(FIRST.epoch, results);
+  }
+
+  /** Whether replies are waited for in the name of an owner. */
+  isAsking(owner: string): boolean {
+    return this.#replies.count(owner) > 0;
+  }
+
+  /** Forgets what an owner asked: it is gone. */
+  drop(owner: string): void {
+    this.#replies.drop(owner);
+    this.#setTimer();
+  }
+
+  #takeAll(namespace: string, records: Uint8Array): (Published | Refusal)[] {
+    const outcomes: (Published | Refusal)[] = [];
+    for (const view = new RecordView(records); view.valid; view.next()) {
+      outcomes.push(this.#replies.take(namespace, view.topic, () => view.decode()) ?? FIRST);
+    }
+    return outcomes;
+  }
+
+  #setTimer(): void {
+    const { nextDeadline } = this.#replies;
+    if (nextDeadline === this.#timerAt) return;
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    this.#timerAt = nextDeadline;
+    if (nextDeadline === Number.POSITIVE_INFINITY) return;
+    this.#timer = setTimeout(() => this.#expire(), Math.max(0, nextDeadline - Date.now()));
+  }
+
+  #expire(): void {
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    this.#replies.expire(Date.now());
+    this.#setTimer();
+    this.#owner.flush();
+  }
+}
+
+/** Why a message is no request. */
+function unfit({ replyTo, retain }: Message): Refusal | undefined {
+  if (replyTo !== "")
+    return refuse("bad-field", "replyTo is not the asker's to set: a request brings its own");
+  return retain
+    ? refuse("bad-field", "a request is not retained: nobody would wait for the later replies")
+    : undefined;
+}
+
+function alreadyAsked(messageId: string): Refusal {
+  const text = `a request with the messageId ${JSON.stringify(messageId)} was sent before: its reply goes to who sent it`;
+  return refuse("conflict", text);
+}
+
+function randomToken(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(TOKEN_BYTES));
+  return toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
