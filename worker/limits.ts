@@ -38,6 +38,7 @@ export const MAX_SOURCES = 10_000;
 export const MAX_NAME_BYTES = 512;
 export const MAX_MESSAGE_ID_CHARS = 1_024;
 export const MAX_GROUP_CHARS = 256;
+export const MAX_PRODUCER_ID_CHARS = 256;
 export const MAX_CONTENT_TYPE_CHARS = 256;
 export const MAX_CORRELATION_ID_CHARS = 1_024;
 /** Bytes of a message's headers as JSON text. */

@@ -130,6 +130,63 @@ describe("a reply", () => {
   });
 });
 
+describe("nobody to ask", () => {
+  /** Far below the time that a request waits. */
+  const AT_ONCE_MS = 100;
+
+  it.for(["queue:jobs", "topic:jobs"])(
+    "[REQ4] %s without anyone there answers no-responders at once, and keeps nothing",
+    async (to, { world }) => {
+      const asker = await world.connect();
+      await asker.error({ op: "request", to, body: "warm" });
+      const tookMs: number[] = [];
+      for (let tries = 0; tries < 5; tries++) {
+        const started = performance.now();
+        expectError(await asker.error({ op: "request", to, body: 1 }), 4, "no-responders");
+        tookMs.push(performance.now() - started);
+      }
+      expectProblem(
+        await world.call("POST", `/v1/${to.replace(":", "s/")}/request`, "x"),
+        404,
+        4,
+        "no-responders",
+      );
+      expect(Math.min(...tookMs)).toBeLessThan(AT_ONCE_MS);
+      const late = await world.connect();
+      await late.ok({ op: "subscribe", sub: 1, to });
+      await noMessage(late);
+    },
+  );
+
+  it("[REQ4] who has left is nobody, be its session kept or not", async ({ world }) => {
+    const asker = await world.connect();
+    const responder = await world.connect({ client: "r", session: { expirySeconds: 60 } });
+    await responder.ok({ op: "subscribe", sub: 1, to: "queue:jobs" });
+    responder.cut();
+    await eventually(async () => {
+      const reply = await asker.request({ op: "request", to: "queue:jobs", body: 1, timeoutMs: 50 });
+      expectError(reply, 4, "no-responders");
+    });
+    const other = await world.connect();
+    await other.ok({ op: "subscribe", sub: 1, to: "topic:jobs" });
+    await other.ok({ op: "unsubscribe", sub: 1 });
+    await eventually(async () => {
+      const reply = await asker.request({ op: "request", to: "topic:jobs", body: 1, timeoutMs: 50 });
+      expectError(reply, 4, "no-responders");
+    });
+  });
+
+  it("[REQ4] an HTTP call that waits for messages is somebody", async ({ world }) => {
+    const asker = await world.connect();
+    const received = world.receive("jobs", { waitMs: 10_000 });
+    await eventually(async () => expect(await world.stats("jobs")).toMatchObject({ consumers: 1 }));
+    const reply = asker.request({ op: "request", to: "queue:jobs", body: "?" });
+    const [message] = await received;
+    await asker.ok({ op: "publish", to: message!.replyTo as string, body: "!" });
+    expect(await reply).toMatchObject({ op: "reply", body: "!" });
+  });
+});
+
 describe("no reply", () => {
   it("[REQ5] in time is answered timeout, and a reply after it not-found", async ({ world }) => {
     const started = Date.now();

@@ -4,6 +4,7 @@ import { replyTopic } from "../address.ts";
 import { Writer } from "../bytes/writer.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { readCommands } from "../link/commands.ts";
+import type { Condition } from "../link/condition.ts";
 import { type Published, type QueueResult, writeResults } from "../link/results.ts";
 import { toBase64 } from "../message/base64.ts";
 import { freshId } from "../message/fields.ts";
@@ -25,6 +26,8 @@ export interface Request {
   /** `queue:NAME` or `topic:NAME` */
   address: string;
   message: Message;
+  /** What must hold for it to be stored, beside somebody's being there. */
+  condition: Condition | undefined;
   timeoutMs: number;
 }
 
@@ -50,14 +53,14 @@ export class Requester {
 
   /** Publishes a request; `done` hears the reply, or why there is none, unless the asker is gone before. */
   ask(
-    { namespace, owner, address, message, timeoutMs }: Request,
+    { namespace, owner, address, message, condition, timeoutMs }: Request,
     done: (outcome: Message | Refusal) => void,
   ): void {
     const wrong = unfit(message);
     if (wrong !== undefined) return done(wrong);
     const { gateway, link } = this.#owner;
     const topic = replyTopic(gateway, randomToken());
-    const deadline = message.time + timeoutMs;
+    const deadline = Date.now() + timeoutMs;
     const refusal = this.#replies.open(topic, {
       ...{ namespace, owner, deadline },
       // The responder's may be missing; the asker's own comes back in any case.
@@ -73,18 +76,19 @@ export class Requester {
       // Nobody shall work on what nobody waits for.
       expiresAt: message.expiresAt === 0 ? deadline : Math.min(message.expiresAt, deadline),
     };
-    link(namespace, address).publish(request, (outcome) => {
+    const published = (outcome: Published | Refusal) => {
       if (isRefusal(outcome)) this.#replies.fail(topic, outcome);
       else if (outcome.duplicate) this.#replies.fail(topic, alreadyAsked(message.messageId));
       this.#setTimer();
-    });
+    };
+    link(namespace, address).publish(request, published, { ...condition, responders: true });
   }
 
   /** As `ask`, in the name of the namespace: the message and its reply are records (message/record.ts). */
-  askFor({ namespace, address, record, timeoutMs }: RemoteRequest): Promise<Uint8Array | Refusal> {
+  askFor({ record, ...asked }: RemoteRequest): Promise<Uint8Array | Refusal> {
     const message = new RecordView(record).decode();
     return new Promise((resolve) => {
-      this.ask({ namespace, owner: `http ${namespace}`, address, message, timeoutMs }, (outcome) => {
+      this.ask({ ...asked, owner: `http ${asked.namespace}`, message }, (outcome) => {
         if (isRefusal(outcome)) return resolve(outcome);
         const reply = new Writer(256);
         writeMessage(reply, outcome);

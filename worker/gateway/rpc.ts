@@ -1,5 +1,6 @@
 // What a gateway offers to queues, Topic objects, other gateways and HTTP calls (its sockets come through fetch).
 import type { Refusal } from "../errors.ts";
+import type { Condition } from "../link/condition.ts";
 import type { Applied } from "../queue/rpc.ts";
 
 /** What is asked through a gateway by who has no connection to it. */
@@ -9,6 +10,8 @@ export interface RemoteRequest {
   address: string;
   /** The message as one record (message/record.ts). */
   record: Uint8Array;
+  /** What must hold for it to be stored, beside somebody's being there. */
+  condition: Condition | undefined;
   timeoutMs: number;
 }
 

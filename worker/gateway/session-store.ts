@@ -52,6 +52,8 @@ export interface SavedSubscription {
   /** Only of a queue. */
   target?: string;
   leaseMs?: number | null;
+  /** A selector; absent: none. */
+  filter?: string;
   generation?: number;
 }
 
@@ -108,6 +110,7 @@ export class SessionStore {
             credit,
             target: subscription.target,
             leaseMs: subscription.leaseMs ?? null,
+            ...(subscription.filter === "" ? {} : { filter: subscription.filter }),
             generation: subscription.generation,
           };
     this.#sql.all("INSERT OR REPLACE INTO subscription VALUES (?, ?)", ref, JSON.stringify(saved));

@@ -76,6 +76,8 @@ export interface QueueSubscription extends SubscriptionBase {
   readonly target: string;
   credit: number;
   leaseMs: number | undefined;
+  /** A selector that its messages must match, "" for all. */
+  filter: string;
   /** Rises whenever its queue is asked to send again what it holds. */
   generation: number;
 }

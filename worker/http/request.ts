@@ -37,13 +37,17 @@ async function request(
   const timeoutMs = timeoutOf(call);
   if (isRefusal(timeoutMs)) return timeoutMs;
   const given = await readOne(call);
-  const message = isRefusal(given) ? given : adapt(given);
+  if (isRefusal(given)) return given;
+  const { condition } = given;
+  const message = adapt(given.message);
   if (isRefusal(message)) return message;
   const record = new Writer(256);
   writeMessage(record, message);
   // Any gateway serves, as nothing of the caller is kept.
   const gateway = env.GATEWAY.getByName(gatewayName(crypto.randomUUID(), gatewayCount(env.GATEWAYS)));
-  const reply = await reach(gateway.request({ namespace, address, record: record.take(), timeoutMs }));
+  const reply = await reach(
+    gateway.request({ namespace, address, record: record.take(), condition, timeoutMs }),
+  );
   return isRefusal(reply) ? reply : replyResponse(new RecordView(reply).decode());
 }
 

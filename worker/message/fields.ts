@@ -7,6 +7,7 @@ import {
   MAX_GROUP_CHARS,
   MAX_MESSAGE_ID_CHARS,
   MAX_NAME_BYTES,
+  MAX_PRODUCER_ID_CHARS,
 } from "../limits.ts";
 import { type Infer, object } from "../schema.ts";
 import { fromBase64 } from "./base64.ts";
@@ -32,6 +33,14 @@ export const PUBLISH_FIELDS = object(
     correlationId: { type: "string", minLength: 1, maxLength: MAX_CORRELATION_ID_CHARS },
     retain: { type: "boolean" },
     expectSeq: { type: "integer", minimum: 0, maximum: MAX_TIME },
+    producer: object(
+      {
+        id: { type: "string", minLength: 1, maxLength: MAX_PRODUCER_ID_CHARS },
+        epoch: { type: "integer", minimum: 0, maximum: MAX_TIME },
+        seq: { type: "integer", minimum: 1, maximum: MAX_TIME },
+      },
+      ["id", "epoch", "seq"],
+    ),
   },
   [],
 );
@@ -74,9 +83,6 @@ export function withPayload(
   if ((payload.body.length + headers.length) * 3 > maxBytes) {
     const size = byteLength(payload.body) + byteLength(headers);
     if (size > maxBytes) return tooLarge(size, maxBytes);
-  }
-  if (fields.expectSeq !== undefined) {
-    return refuse("not-supported", "expectSeq: a queue does not store on condition of its last seq");
   }
   if (deliverAt !== undefined) {
     if (fields.delayMs !== undefined) return refuse("bad-field", "delayMs and deliverAt exclude each other");

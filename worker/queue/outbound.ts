@@ -4,8 +4,10 @@ import type { Env } from "../env.ts";
 import type { GatewayRpc } from "../gateway/rpc.ts";
 import { DeliveryView, type DeliveryWriter } from "../link/deliveries.ts";
 import type { QueueStore } from "../log/store.ts";
+import { topicObjectName } from "../topic/placement.ts";
+import type { TurnCommand } from "./carry-out.ts";
 import type { Consumer } from "./consumers.ts";
-import type { TurnCommand } from "./queue.ts";
+import { destinationOf } from "./destination.ts";
 
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 60_000;
@@ -109,7 +111,11 @@ export class Outbound {
         this.#sentUpTo = wanted;
         return;
       }
-      const target = this.#env.QUEUE.getByName(queueObjectName(namespace, row.target));
+      const { kind, name } = destinationOf(row.target);
+      const target =
+        kind === "queue"
+          ? this.#env.QUEUE.getByName(queueObjectName(namespace, name))
+          : this.#env.TOPIC.getByName(topicObjectName(this.#env, namespace, name));
       const refusal = await target.transfer(this.#objectName, row.id, row.data);
       if (refusal !== undefined) throw new Error(refusal.message);
       await this.#submit([{ type: "confirmed", outboxId: row.id }]);

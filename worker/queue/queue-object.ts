@@ -9,9 +9,10 @@ import { DeliveryWriter } from "../link/deliveries.ts";
 import { type QueueResult, writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
 import { QueueStore } from "../log/store.ts";
+import type { TurnCommand } from "./carry-out.ts";
 import { Outbound } from "./outbound.ts";
 import { describe, peek } from "./peek.ts";
-import { Queue, type TurnCommand, type TurnOutcome } from "./queue.ts";
+import { Queue, type TurnOutcome } from "./queue.ts";
 import type { Applied, PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
 import type { QueueSettingsPatch } from "./settings.ts";
 

@@ -15,15 +15,15 @@ const START = 1_000_000;
 
 /** One gateway's requests, and what takes them. */
 class Bench {
-  readonly sent: { to: string; message: Message; done: PublishDone }[] = [];
+  readonly sent: { to: string; message: Message; done: PublishDone; condition: unknown }[] = [];
   readonly told: unknown[] = [];
   flushes = 0;
   readonly requester = new Requester({
     gateway: "gateway-2",
     link: (namespace, address) =>
       ({
-        publish: (sent: Message, done: PublishDone) =>
-          this.sent.push({ to: `${namespace}:${address}`, message: sent, done }),
+        publish: (sent: Message, done: PublishDone, condition: unknown) =>
+          this.sent.push({ to: `${namespace}:${address}`, message: sent, done, condition }),
       }) as unknown as ObjectLink,
     flush: () => this.flushes++,
   });
@@ -31,7 +31,14 @@ class Bench {
   ask(fields: Partial<Message> = {}, timeoutMs = 1_000): void {
     const asked = message({ body: "", messageId: "m", time: Date.now(), ...fields });
     this.requester.ask(
-      { namespace: "n", owner: "c", address: "queue:q", message: asked, timeoutMs },
+      {
+        namespace: "n",
+        owner: "c",
+        address: "queue:q",
+        message: asked,
+        condition: { expectSeq: 3 },
+        timeoutMs,
+      },
       (outcome) => this.told.push(isRefusal(outcome) ? outcome.kind : outcome),
     );
   }
@@ -63,7 +70,7 @@ describe("a request", () => {
     const bench = new Bench();
     bench.ask({ body: "question" });
     const [request] = bench.sent;
-    expect(request!.to).toBe("n:queue:q");
+    expect(request).toMatchObject({ to: "n:queue:q", condition: { expectSeq: 3, responders: true } });
     expect(request!.message).toMatchObject({ body: "question", correlationId: expect.stringMatching(/./) });
     expect(request!.message.replyTo).toMatch(/^topic:\$reply\/gateway-2\/[\w-]{22}$/);
     request!.done(STORED);
@@ -158,7 +165,13 @@ describe("a request", () => {
     const bench = new Bench();
     const record = new Writer(256);
     writeMessage(record, message({ body: "question", time: START }));
-    const asked = { namespace: "n", address: "topic:t", record: record.take(), timeoutMs: 50 };
+    const asked = {
+      namespace: "n",
+      address: "topic:t",
+      record: record.take(),
+      condition: undefined,
+      timeoutMs: 50,
+    };
     const reply = bench.requester.askFor(asked);
     bench.reply({ body: "answer" });
     expect(new RecordView((await reply) as Uint8Array).decode()).toMatchObject({ body: "answer" });

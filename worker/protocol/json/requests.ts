@@ -9,6 +9,7 @@ import type { Broker } from "../../gateway/broker.ts";
 import type { Connection } from "../../gateway/connection.ts";
 import { PLAIN_OPTIONS, type QueueSubscription, type Session } from "../../gateway/session.ts";
 import { DEFAULT_CREDIT, DEFAULT_REQUEST_TIMEOUT_MS, MAX_CREDIT } from "../../limits.ts";
+import { conditionOf } from "../../link/condition.ts";
 import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
@@ -74,12 +75,16 @@ export class Requests {
     const message = toMessage(frame, Date.now(), this.#maxMessageBytes);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     this.#broker.traffic(session.namespace).messagesReceived++;
-    if (address.kind === "topic") return this.#topics.publish(session, address.name, message, id, answer);
+    if (address.kind === "topic") return this.#topics.publish(session, address.name, message, frame, answer);
     const { messageId } = message;
-    this.#broker.links.queue(queueObjectName(session.namespace, address.name)).publish(message, (outcome) => {
-      if (isRefusal(outcome)) answer(errorFrame(id, outcome));
-      else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
-    });
+    this.#broker.links.queue(queueObjectName(session.namespace, address.name)).publish(
+      message,
+      (outcome) => {
+        if (isRefusal(outcome)) answer(errorFrame(id, outcome));
+        else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
+      },
+      conditionOf(frame),
+    );
   }
 
   #request(connection: Connection, session: Session, frame: RequestFrame, answer: Answer): void {
@@ -95,7 +100,8 @@ export class Requests {
     // What was asked for behind it does not wait for its reply.
     answer(undefined);
     const { namespace } = session;
-    requester.ask({ namespace, owner: connection.id, address: to, message, timeoutMs }, (outcome) => {
+    const asked = { namespace, owner: connection.id, address: to, message, timeoutMs };
+    requester.ask({ ...asked, condition: conditionOf(frame) }, (outcome) => {
       connection.write(isRefusal(outcome) ? errorFrame(id, outcome) : replyFrame(id, outcome));
       connection.change();
     });
@@ -171,7 +177,7 @@ export class Requests {
     const ref = 1 + Math.floor(Math.random() * REF_RANGE);
     const refusal = this.#broker.queues.subscribe(
       session,
-      { sub, address, credit, leaseMs, options: PLAIN_OPTIONS, ref },
+      { sub, address, credit, leaseMs, filter: "", options: PLAIN_OPTIONS, ref },
       (result, epoch) => {
         const seq = result.type === "done" ? result.seq : 0;
         // A queue keeps what was not settled: nothing can be missing.

@@ -5,12 +5,13 @@ import { checkFilter } from "../../filter/filter.ts";
 import { type Broker, topicLink } from "../../gateway/broker.ts";
 import type { TopicRun } from "../../gateway/fanout.ts";
 import { PLAIN_OPTIONS, type Session, type TopicSubscription } from "../../gateway/session.ts";
+import { conditionOf } from "../../link/condition.ts";
 import { toTopic } from "../../message/fields.ts";
 import { messageFields, quote } from "../../message/json.ts";
 import { type Message, RecordView } from "../../message/record.ts";
 import type { From, TopicPosition } from "../../topic/rpc.ts";
 import type { Answer } from "./answers.ts";
-import type { ResumeEntry, SubscribeFrame } from "./frames.ts";
+import type { PublishFrame, ResumeEntry, SubscribeFrame } from "./frames.ts";
 import { errorFrame, okFrame, publishedFrame } from "./render.ts";
 
 /** A random number that fits a double exactly: refs of subscriptions. */
@@ -25,14 +26,19 @@ export class JsonTopics {
     this.#broker = broker;
   }
 
-  publish(session: Session, topic: string, fields: Message, id: number | undefined, answer: Answer): void {
+  publish(session: Session, topic: string, fields: Message, frame: PublishFrame, answer: Answer): void {
+    const { id } = frame;
     const message = toTopic(fields, topic, session.client);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     const { messageId } = message;
-    topicLink(this.#broker, session.namespace, topic).publish(message, (outcome) => {
-      if (isRefusal(outcome)) answer(errorFrame(id, outcome));
-      else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
-    });
+    topicLink(this.#broker, session.namespace, topic).publish(
+      message,
+      (outcome) => {
+        if (isRefusal(outcome)) answer(errorFrame(id, outcome));
+        else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
+      },
+      conditionOf(frame),
+    );
   }
 
   /** The answer comes once the subscription is effective, and before its messages. */

@@ -153,7 +153,10 @@ export class Subscribing {
     const credit = Math.min(client.receiveMaximum, MAX_QUEUE_CREDIT);
     const refusal = this.#broker.queues.subscribe(
       session,
-      { sub: known?.sub ?? nextSub(session), address, credit, leaseMs, options, ref: randomRef() },
+      {
+        ...{ sub: known?.sub ?? nextSub(session), address, credit, leaseMs, options, ref: randomRef() },
+        filter: "",
+      },
       (result) => done(result.type === "refused" ? result.refusal : options.qos),
     );
     if (refusal !== undefined) done(refusal);
