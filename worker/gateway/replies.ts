@@ -36,14 +36,9 @@ export class Replies {
     return this.#nextDeadline;
   }
 
-  /** How many requests of an owner wait. */
-  count(owner: string): number {
-    return this.#byOwner.get(owner)?.size ?? 0;
-  }
-
   /** Waits for the reply under a topic that no other request has; why not, when too many wait. */
   open(topic: string, waiting: Waiting): Refusal | undefined {
-    if (this.count(waiting.owner) >= MAX_WAITING_REQUESTS) {
+    if ((this.#byOwner.get(waiting.owner)?.size ?? 0) >= MAX_WAITING_REQUESTS) {
       return refuse("too-many", `${MAX_WAITING_REQUESTS} requests wait for their replies already`, 1_000);
     }
     if (this.#waiting.size >= MAX_GATEWAY_REQUESTS) {

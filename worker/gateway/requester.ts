@@ -43,7 +43,7 @@ export interface RequesterOwner {
 export class Requester {
   readonly #owner: RequesterOwner;
   readonly #replies = new Replies();
-  // A pending timer keeps the object from hibernating: it ends with the last request that waits.
+  // A pending timer keeps the object in memory, and with it those who wait: it ends with the last of them.
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
@@ -109,11 +109,6 @@ export class Requester {
     });
     this.#setTimer();
     return writeResults(FIRST.epoch, results);
-  }
-
-  /** Whether replies are waited for in the name of an owner. */
-  isAsking(owner: string): boolean {
-    return this.#replies.count(owner) > 0;
   }
 
   /** Forgets what an owner asked: it is gone. */

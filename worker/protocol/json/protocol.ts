@@ -23,11 +23,6 @@ import { JsonTopics } from "./topics.ts";
 const NOT_SERVED = new Set<unknown>(["commit"]);
 const encoder = new TextEncoder();
 
-/** What of a connection goes with its socket through the gateway's sleep. */
-interface Saved {
-  asking: true;
-}
-
 /** `dunlin.v1.json`. */
 export class JsonProtocol implements Protocol {
   readonly names = ["dunlin.v1.json"] as const;
@@ -116,16 +111,11 @@ export class JsonProtocol implements Protocol {
 
   run(): void {}
 
-  save({ id }: Connection): Saved | undefined {
-    return this.#requester.isAsking(id) ? { asking: true } : undefined;
+  save(): undefined {
+    return undefined;
   }
 
-  /** Who waits for a reply is forgotten with the gateway's memory: the client finds out by losing its connection. */
-  restore(connection: Connection, saved: unknown): void {
-    if ((saved as Saved | undefined)?.asking) {
-      connection.close(CLOSE.brokerFailed, "the gateway was restarted: ask again");
-    }
-  }
+  restore(): void {}
 
   join(chunks: Chunk[]): string {
     return joinFrames(chunks as string[]);

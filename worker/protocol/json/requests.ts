@@ -103,9 +103,7 @@ export class Requests {
     const asked = { namespace, owner: connection.id, address: to, message, timeoutMs };
     requester.ask({ ...asked, condition: conditionOf(frame) }, (outcome) => {
       connection.write(isRefusal(outcome) ? errorFrame(id, outcome) : replyFrame(id, outcome));
-      connection.change();
     });
-    connection.change();
   }
 
   #settle(session: Session, frame: SettleFrame, answer: Answer): void {
