@@ -101,5 +101,7 @@ export const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
 export const MAX_WAITING_REQUESTS = 10_000;
 /** Requests that wait for their replies at one gateway at most. */
 export const MAX_GATEWAY_REQUESTS = 100_000;
+/** Bytes of replies that wait at one gateway for askers who lost their connection and may ask again. */
+export const MAX_KEPT_REPLY_BYTES = 16_000_000;
 /** Messages that a gateway has taken over and not brought to their topic or queue yet, at most. */
 export const MAX_OUTBOX_MESSAGES = 10_000;

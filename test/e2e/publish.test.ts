@@ -155,7 +155,6 @@ describe("what is not served", () => {
     const wire = await world.connect();
     for (const frame of [
       { op: "commit", publish: [{ to: "queue:q", body: 1 }], settle: [] },
-      { op: "request", to: "queue:q", body: 1, timeoutMs: 1_000 },
       { op: "subscribe", sub: 1, to: "queue:q", filter: "colour = 'red'" },
     ]) {
       expectError(await wire.error(frame), 5, "not-supported");

@@ -212,7 +212,7 @@ describe("no reply", () => {
     await eventually(async () => expect(await world.stats("jobs")).toMatchObject({ ready: 0, expired: 1 }));
   });
 
-  it("[REQ8] is for who has gone: the connection's end ends its requests", async ({ world }) => {
+  it("[REQ8] is for who has gone: the connection's end ends what it cannot ask again", async ({ world }) => {
     const { asker, responder, reply, replyTo } = await asked(world);
     reply.catch(() => undefined);
     await asker.close();
@@ -308,15 +308,61 @@ describe("a request that is not one", () => {
     expectError(await wire.next(({ op }) => op === "error"), 1, "bad-field");
     await noMessage(wire);
   });
+});
 
-  it("[REQ11] of a messageId that was asked before is a conflict, as its reply goes to the first", async ({
+describe("a request that is sent again", () => {
+  const hello = { client: "asker" };
+
+  it("[REQ11] after a lost connection waits for the same reply, and nobody gets it twice", async ({
     world,
   }) => {
+    const responder = await world.connect();
+    await responder.ok({ op: "subscribe", sub: 1, to: "queue:jobs" });
+    for (const early of [true, false]) {
+      const request = { op: "request", to: "queue:jobs", body: "?", messageId: `q-${early}` };
+      const first = await world.connect(hello);
+      first.request(request).catch(() => undefined);
+      const { replyTo } = await responder.nextMessage();
+      first.cut();
+      if (early) await responder.ok({ op: "publish", to: replyTo as string, body: "!" });
+      const second = await world.connect(hello);
+      const reply = second.request(request);
+      await second.ok({ op: "publish", to: "queue:other", body: 1 });
+      if (!early) await responder.ok({ op: "publish", to: replyTo as string, body: "!" });
+      expect(await reply).toMatchObject({ op: "reply", body: "!" });
+      second.cut();
+    }
+    await noMessage(responder);
+  });
+
+  it("[REQ11] on a live connection answers the one before with conflict", async ({ world }) => {
+    const { asker, responder, reply, replyTo } = await asked(world, { messageId: "q-1" });
+    const again = asker.request({ op: "request", to: "queue:jobs", body: "?", messageId: "q-1" });
+    expectError(await reply, 4, "conflict");
+    await responder.ok({ op: "publish", to: replyTo, body: "one" });
+    expect(await again).toMatchObject({ op: "reply", body: "one" });
+  });
+
+  it("[REQ11] when its reply has come, or by another client, is a conflict", async ({ world }) => {
     const { asker, responder, reply, replyTo } = await asked(world, { messageId: "q-1" });
     const again = { op: "request", to: "queue:jobs", body: "?", messageId: "q-1" };
-    expectError(await asker.error(again), 4, "conflict");
+    expectError(await responder.error(again), 4, "conflict");
     await responder.ok({ op: "publish", to: replyTo, body: "one" });
     expect(await reply).toMatchObject({ body: "one" });
+    expectError(await asker.error(again), 4, "conflict");
+  });
+
+  it("[REQ11] over HTTP, under one Idempotency-Key, is answered as well", async ({ world }) => {
+    const responder = await world.connect();
+    await responder.ok({ op: "subscribe", sub: 1, to: "queue:jobs" });
+    const call = () => world.call("POST", `${queuePath("jobs")}/request`, "?", { "idempotency-key": "k" });
+    const first = call();
+    const { replyTo } = await responder.nextMessage();
+    const second = call();
+    expectProblem(await first, 409, 4, "conflict");
+    await responder.ok({ op: "publish", to: replyTo as string, body: "!" });
+    expect(await second).toMatchObject({ status: 200, body: "!" });
+    await noMessage(responder);
   });
 });
 

@@ -1,34 +1,47 @@
-// Who waits for which reply: requests by the topic of their reply, until the reply comes, their time is over, or who asked is gone.
-// Time comes in with each call.
+// Who waits for which reply: requests by the topic of their reply, until the reply comes, their time is over, or who asked is gone for
+// good. Time comes in with each call.
 import { type Refusal, refuse } from "../errors.ts";
-import { MAX_GATEWAY_REQUESTS, MAX_WAITING_REQUESTS } from "../limits.ts";
+import { MAX_GATEWAY_REQUESTS, MAX_KEPT_REPLY_BYTES, MAX_WAITING_REQUESTS } from "../limits.ts";
 import type { Message } from "../message/record.ts";
 
 /** Deadlines are rounded up to a multiple of this, ms: requests of about the same time end together. */
 const TICK_MS = 10;
 
-/** One request that waits. */
-export interface Waiting {
+/** Hears the reply to a request, or why none came; once, unless its owner leaves before. */
+export type ReplyDone = (outcome: Message | Refusal) => void;
+
+/** A request that begins to wait. */
+export interface Opening {
   namespace: string;
-  /** Who asked: its requests are counted together, and end together. */
+  /** The connection that asked, or another common account: its requests are counted together, and left together. */
   owner: string;
+  /** What a repeated request is known by; "" when it cannot be: such a one ends when its owner leaves. */
+  key: string;
   /** When it waits no longer, ms since the epoch. */
   deadline: number;
-  /** Hears the reply, or why none came; once, unless the owner is gone before. */
-  done: (outcome: Message | Refusal) => void;
+  done: ReplyDone;
+}
+
+interface Waiting extends Omit<Opening, "done"> {
+  /** undefined: its owner has left, and may ask again. */
+  done: ReplyDone | undefined;
+  /** What came meanwhile. */
+  kept: { reply: Message; bytes: number } | undefined;
 }
 
 /**
  * The requests of one gateway that wait for their replies.
  *
  * @example
- * const refusal = replies.open("$reply/gateway-0/gk0…", { namespace, owner, deadline: now + 30_000, done });
- * replies.take(namespace, message); // done(message)
+ * const refusal = replies.open("$reply/gateway-0/gk0…", { namespace, owner, key: "", deadline: now + 30_000, done });
+ * replies.take(namespace, "$reply/gateway-0/gk0…", record.size, () => record.decode()); // done(message)
  */
 export class Replies {
   readonly #waiting = new Map<string, Waiting>();
+  readonly #topicByKey = new Map<string, string>();
   readonly #byOwner = new Map<string, Set<string>>();
   readonly #byDeadline = new Map<number, Set<string>>();
+  #keptBytes = 0;
   #nextDeadline = Number.POSITIVE_INFINITY;
 
   /** Nobody's time is over before this, ms since the epoch; Infinity when nobody waits. */
@@ -37,37 +50,71 @@ export class Replies {
   }
 
   /** Waits for the reply under a topic that no other request has; why not, when too many wait. */
-  open(topic: string, waiting: Waiting): Refusal | undefined {
-    if ((this.#byOwner.get(waiting.owner)?.size ?? 0) >= MAX_WAITING_REQUESTS) {
+  open(topic: string, opening: Opening): Refusal | undefined {
+    if ((this.#byOwner.get(opening.owner)?.size ?? 0) >= MAX_WAITING_REQUESTS) {
       return refuse("too-many", `${MAX_WAITING_REQUESTS} requests wait for their replies already`, 1_000);
     }
     if (this.#waiting.size >= MAX_GATEWAY_REQUESTS) {
       return refuse("too-many", `${MAX_GATEWAY_REQUESTS} requests wait at this gateway already`, 1_000);
     }
-    this.#waiting.set(topic, waiting);
-    add(this.#byOwner, waiting.owner, topic);
-    const tick = tickOf(waiting.deadline);
+    this.#waiting.set(topic, { ...opening, kept: undefined });
+    if (opening.key !== "") this.#topicByKey.set(opening.key, topic);
+    add(this.#byOwner, opening.owner, topic);
+    const tick = tickOf(opening.deadline);
     add(this.#byDeadline, tick, topic);
     this.#nextDeadline = Math.min(this.#nextDeadline, tick);
     return undefined;
   }
 
-  /** Hands a reply to who waits under its topic; `not-found` when nobody of this namespace does. */
-  take(namespace: string, topic: string, reply: () => Message): Refusal | undefined {
-    if (this.#waiting.get(topic)?.namespace !== namespace)
+  /** Takes the place of whoever asked the same before, if it still waits; that one is told so. */
+  goOn({ key, owner, done }: Pick<Opening, "key" | "owner" | "done">): boolean {
+    const topic = this.#topicByKey.get(key);
+    const waiting = topic === undefined ? undefined : this.#waiting.get(topic);
+    if (topic === undefined || waiting === undefined) return false;
+    const before = waiting.done;
+    remove(this.#byOwner, waiting.owner, topic);
+    add(this.#byOwner, owner, topic);
+    Object.assign(waiting, { owner, done });
+    before?.(refuse("conflict", "the same was asked again: its reply goes to who asked last"));
+    if (waiting.kept !== undefined) this.#end(topic)?.done?.(waiting.kept.reply);
+    return true;
+  }
+
+  /**
+   * Hands a reply to who waits under its topic.
+   *
+   * @returns `not-found` when nobody of this namespace waits; `too-many` when too much waits for those who may ask again
+   */
+  take(namespace: string, topic: string, bytes: number, read: () => Message): Refusal | undefined {
+    const waiting = this.#waiting.get(topic);
+    if (waiting === undefined || waiting.namespace !== namespace || waiting.kept !== undefined) {
       return refuse("not-found", "nobody waits for this reply");
-    this.#end(topic)!.done(reply());
+    }
+    if (waiting.done !== undefined) {
+      this.#end(topic);
+      waiting.done(read());
+      return undefined;
+    }
+    if (this.#keptBytes + bytes > MAX_KEPT_REPLY_BYTES) {
+      return refuse("too-many", `${this.#keptBytes} bytes of replies wait at this gateway already`, 1_000);
+    }
+    this.#keptBytes += bytes;
+    waiting.kept = { reply: read(), bytes };
     return undefined;
   }
 
   /** Ends a request that can have no reply, if it still waits. */
   fail(topic: string, refusal: Refusal): void {
-    this.#end(topic)?.done(refusal);
+    this.#end(topic)?.done?.(refusal);
   }
 
-  /** Forgets the requests of an owner that is gone. */
-  drop(owner: string): void {
-    for (const topic of this.#byOwner.get(owner) ?? []) this.#end(topic);
+  /** An owner is gone: those of its requests that cannot be asked again end. */
+  leave(owner: string): void {
+    for (const topic of this.#byOwner.get(owner) ?? []) {
+      const waiting = this.#waiting.get(topic)!;
+      if (waiting.key === "") this.#end(topic);
+      else waiting.done = undefined;
+    }
   }
 
   /** Ends the requests whose time is over. */
@@ -84,6 +131,8 @@ export class Replies {
     const waiting = this.#waiting.get(topic);
     if (waiting === undefined) return undefined;
     this.#waiting.delete(topic);
+    this.#topicByKey.delete(waiting.key);
+    this.#keptBytes -= waiting.kept?.bytes ?? 0;
     remove(this.#byOwner, waiting.owner, topic);
     remove(this.#byDeadline, tickOf(waiting.deadline), topic);
     if (this.#waiting.size === 0) this.#nextDeadline = Number.POSITIVE_INFINITY;

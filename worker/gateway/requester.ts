@@ -10,7 +10,7 @@ import { toBase64 } from "../message/base64.ts";
 import { freshId } from "../message/fields.ts";
 import { type Message, RecordView, writeMessage } from "../message/record.ts";
 import type { ObjectLink } from "./object-link.ts";
-import { Replies } from "./replies.ts";
+import { Replies, type ReplyDone } from "./replies.ts";
 import type { RemoteRequest } from "./rpc.ts";
 
 /** Random bytes in the address of a reply: who can name it was given it. */
@@ -21,8 +21,10 @@ const FIRST: Published = { seq: 1, epoch: 1, duplicate: false };
 /** What is asked. */
 export interface Request {
   namespace: string;
-  /** Who asks: the id of a connection, or anything else that no connection is called. */
+  /** The id of the connection that asks, or anything else that no connection is called. */
   owner: string;
+  /** Who asks, over all its connections: only the same one may ask the same again. */
+  asker: string;
   /** `queue:NAME` or `topic:NAME` */
   address: string;
   message: Message;
@@ -51,34 +53,39 @@ export class Requester {
     this.#owner = owner;
   }
 
-  /** Publishes a request; `done` hears the reply, or why there is none, unless the asker is gone before. */
-  ask(
-    { namespace, owner, address, message, condition, timeoutMs }: Request,
-    done: (outcome: Message | Refusal) => void,
-  ): void {
+  /**
+   * Publishes a request. The same one again, of a messageId that the asker chose, is not published but waits on.
+   *
+   * @param told hears the reply, or why there is none, unless the connection is gone before
+   */
+  ask({ namespace, owner, asker, address, message, condition, timeoutMs }: Request, told: ReplyDone): void {
     const wrong = unfit(message);
-    if (wrong !== undefined) return done(wrong);
+    if (wrong !== undefined) return told(wrong);
     const { gateway, link } = this.#owner;
+    const { messageId, publisherId, correlationId } = message;
+    const waiting = {
+      owner,
+      key: publisherId ? JSON.stringify([namespace, address, asker, messageId]) : "",
+      // The responder's correlation may be missing; the asker's own comes back in any case.
+      done: (outcome: Message | Refusal) =>
+        told(isRefusal(outcome) ? outcome : { ...outcome, correlationId }),
+    };
+    if (publisherId && this.#replies.goOn(waiting)) return this.#setTimer();
     const topic = replyTopic(gateway, randomToken());
     const deadline = Date.now() + timeoutMs;
-    const refusal = this.#replies.open(topic, {
-      ...{ namespace, owner, deadline },
-      // The responder's may be missing; the asker's own comes back in any case.
-      done: (outcome) =>
-        done(isRefusal(outcome) ? outcome : { ...outcome, correlationId: message.correlationId }),
-    });
-    if (refusal !== undefined) return done(refusal);
+    const refusal = this.#replies.open(topic, { ...waiting, namespace, deadline });
+    if (refusal !== undefined) return told(refusal);
     this.#setTimer();
     const request: Message = {
       ...message,
       replyTo: `topic:${topic}`,
-      correlationId: message.correlationId || freshId(),
+      correlationId: correlationId || freshId(),
       // Nobody shall work on what nobody waits for.
       expiresAt: message.expiresAt === 0 ? deadline : Math.min(message.expiresAt, deadline),
     };
     const published = (outcome: Published | Refusal) => {
       if (isRefusal(outcome)) this.#replies.fail(topic, outcome);
-      else if (outcome.duplicate) this.#replies.fail(topic, alreadyAsked(message.messageId));
+      else if (outcome.duplicate) this.#replies.fail(topic, alreadyAsked(messageId));
       this.#setTimer();
     };
     link(namespace, address).publish(request, published, { ...condition, responders: true });
@@ -111,16 +118,16 @@ export class Requester {
     return writeResults(FIRST.epoch, results);
   }
 
-  /** Forgets what an owner asked: it is gone. */
-  drop(owner: string): void {
-    this.#replies.drop(owner);
+  /** A connection is gone: what it asked ends, unless it may ask the same again. */
+  leave(owner: string): void {
+    this.#replies.leave(owner);
     this.#setTimer();
   }
 
   #takeAll(namespace: string, records: Uint8Array): (Published | Refusal)[] {
     const outcomes: (Published | Refusal)[] = [];
     for (const view = new RecordView(records); view.valid; view.next()) {
-      outcomes.push(this.#replies.take(namespace, view.topic, () => view.decode()) ?? FIRST);
+      outcomes.push(this.#replies.take(namespace, view.topic, view.size, () => view.decode()) ?? FIRST);
     }
     return outcomes;
   }
@@ -152,8 +159,11 @@ function unfit({ replyTo, retain }: Message): Refusal | undefined {
 }
 
 function alreadyAsked(messageId: string): Refusal {
-  const text = `a request with the messageId ${JSON.stringify(messageId)} was sent before: its reply goes to who sent it`;
-  return refuse("conflict", text);
+  const shown = JSON.stringify(messageId);
+  return refuse(
+    "conflict",
+    `a request with the messageId ${shown} was sent before, and its reply is gone or another's`,
+  );
 }
 
 function randomToken(): string {

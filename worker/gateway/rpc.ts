@@ -6,6 +6,8 @@ import type { Applied } from "../queue/rpc.ts";
 /** What is asked through a gateway by who has no connection to it. */
 export interface RemoteRequest {
   namespace: string;
+  /** Who asks: only the same one may ask the same again. */
+  asker: string;
   /** `queue:NAME` or `topic:NAME` */
   address: string;
   /** The message as one record (message/record.ts). */

@@ -33,7 +33,7 @@ async function request(
   address: string,
   adapt: (message: Message) => Message | Refusal,
 ): Promise<Response | Refusal> {
-  const { env, namespace } = call;
+  const { env, namespace, principal } = call;
   const timeoutMs = timeoutOf(call);
   if (isRefusal(timeoutMs)) return timeoutMs;
   const given = await readOne(call);
@@ -43,11 +43,10 @@ async function request(
   if (isRefusal(message)) return message;
   const record = new Writer(256);
   writeMessage(record, message);
-  // Any gateway serves, as nothing of the caller is kept.
-  const gateway = env.GATEWAY.getByName(gatewayName(crypto.randomUUID(), gatewayCount(env.GATEWAYS)));
-  const reply = await reach(
-    gateway.request({ namespace, address, record: record.take(), condition, timeoutMs }),
-  );
+  // Any gateway serves; the same one whoever repeats a request, so that it may find its reply.
+  const name = gatewayName(`${namespace} ${message.messageId}`, gatewayCount(env.GATEWAYS));
+  const asked = { namespace, asker: principal.subject, address, record: record.take(), condition, timeoutMs };
+  const reply = await reach(env.GATEWAY.getByName(name).request(asked));
   return isRefusal(reply) ? reply : replyResponse(new RecordView(reply).decode());
 }
 

@@ -1,9 +1,8 @@
 // Who waits for which reply: every request ends once, by its reply, its time or its owner's end. Time is stepped.
 import { describe, expect, it } from "vitest";
 import { isRefusal, type Refusal, refuse } from "../../../worker/errors.ts";
-import { Replies } from "../../../worker/gateway/replies.ts";
-import { MAX_GATEWAY_REQUESTS, MAX_WAITING_REQUESTS } from "../../../worker/limits.ts";
-import type { Message } from "../../../worker/message/record.ts";
+import { Replies, type ReplyDone } from "../../../worker/gateway/replies.ts";
+import { MAX_GATEWAY_REQUESTS, MAX_KEPT_REPLY_BYTES, MAX_WAITING_REQUESTS } from "../../../worker/limits.ts";
 import { message } from "../../support/message.ts";
 
 /** One gateway's requests, and what each was told. */
@@ -11,14 +10,20 @@ class Bench {
   readonly replies = new Replies();
   readonly told: [topic: string, outcome: unknown][] = [];
 
-  open(topic: string, deadline: number, owner = "ann"): Refusal | undefined {
-    const done = (outcome: Message | Refusal) =>
-      this.told.push([topic, isRefusal(outcome) ? outcome.kind : outcome.body]);
-    return this.replies.open(topic, { namespace: "n", owner, deadline, done });
+  open(topic: string, deadline: number, owner = "ann", key = ""): Refusal | undefined {
+    return this.replies.open(topic, { namespace: "n", owner, key, deadline, done: this.#hears(topic) });
   }
 
-  take(topic: string, body: string, namespace = "n"): string | undefined {
-    return this.replies.take(namespace, topic, () => message({ body }))?.kind;
+  goOn(key: string, owner: string, name: string): boolean {
+    return this.replies.goOn({ key, owner, done: this.#hears(name) });
+  }
+
+  take(topic: string, body: string, namespace = "n", bytes = 100): string | undefined {
+    return this.replies.take(namespace, topic, bytes, () => message({ body }))?.kind;
+  }
+
+  #hears(name: string): ReplyDone {
+    return (outcome) => this.told.push([name, isRefusal(outcome) ? outcome.kind : outcome.body]);
   }
 }
 
@@ -38,8 +43,8 @@ describe("a reply", () => {
     const unread = () => {
       throw new Error("read");
     };
-    expect(bench.replies.take("n", "forged", unread)?.kind).toBe("not-found");
-    expect(bench.replies.take("other", "a", unread)?.kind).toBe("not-found");
+    expect(bench.replies.take("n", "forged", 1, unread)?.kind).toBe("not-found");
+    expect(bench.replies.take("other", "a", 1, unread)?.kind).toBe("not-found");
     expect(bench.take("a", "right")).toBeUndefined();
     expect(bench.told).toEqual([["a", "right"]]);
   });
@@ -47,7 +52,7 @@ describe("a reply", () => {
   it("[REQ1] may make who asked ask again at once", () => {
     const bench = new Bench();
     const done = () => void bench.open("b", 2_000);
-    bench.replies.open("a", { namespace: "n", owner: "ann", deadline: 1_000, done });
+    bench.replies.open("a", { namespace: "n", owner: "ann", key: "", deadline: 1_000, done });
     expect(bench.take("a", "one")).toBeUndefined();
     expect(bench.take("b", "two")).toBeUndefined();
     expect(bench.told).toEqual([["b", "two"]]);
@@ -103,7 +108,7 @@ describe("an owner", () => {
     bench.open("a", 1_000, "ann");
     bench.open("b", 1_000, "ann");
     bench.open("c", 1_000, "bob");
-    bench.replies.drop("ann");
+    bench.replies.leave("ann");
     expect(bench.take("a", "late")).toBe("not-found");
     bench.replies.expire(1_000);
     expect(bench.told).toEqual([["c", "timeout"]]);
@@ -123,5 +128,69 @@ describe("an owner", () => {
     bench.replies.expire(1_000);
     expect(bench.told).toHaveLength(MAX_GATEWAY_REQUESTS + 1);
     expect(bench.replies.nextDeadline).toBe(Number.POSITIVE_INFINITY);
+  });
+});
+
+describe("who asks again", () => {
+  it("[REQ11] takes the place of the one before, which is told so", () => {
+    const bench = new Bench();
+    bench.open("a", 1_000, "ann", "k");
+    expect(bench.goOn("other", "bob", "again")).toBe(false);
+    expect(bench.goOn("k", "ann 2", "again")).toBe(true);
+    expect(bench.take("a", "x")).toBeUndefined();
+    expect(bench.told).toEqual([
+      ["a", "conflict"],
+      ["again", "x"],
+    ]);
+    expect(bench.goOn("k", "ann 3", "once more")).toBe(false);
+  });
+
+  it("[REQ11] after its connection was lost hears the reply, be it there already or not", () => {
+    const bench = new Bench();
+    bench.open("a", 1_000, "ann", "k");
+    bench.open("b", 1_000, "ann", "l");
+    bench.open("c", 1_000, "ann");
+    bench.replies.leave("ann");
+    expect(bench.take("a", "early")).toBeUndefined();
+    expect(bench.take("a", "second")).toBe("not-found");
+    expect(bench.take("c", "for nobody")).toBe("not-found");
+    expect(bench.goOn("k", "ann 2", "k again")).toBe(true);
+    expect(bench.goOn("l", "ann 2", "l again")).toBe(true);
+    expect(bench.take("b", "late")).toBeUndefined();
+    expect(bench.told).toEqual([
+      ["k again", "early"],
+      ["l again", "late"],
+    ]);
+    expect(bench.replies.nextDeadline).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it("[REQ11] too late waits for nothing: the time is that of the first asking", () => {
+    const bench = new Bench();
+    bench.open("a", 1_000, "ann", "k");
+    bench.replies.leave("ann");
+    bench.take("a", "early");
+    bench.replies.expire(1_000);
+    expect(bench.goOn("k", "ann 2", "again")).toBe(false);
+    expect(bench.told).toEqual([]);
+  });
+
+  it("[REQ11] a connection that is left for another takes nothing with it", () => {
+    const bench = new Bench();
+    bench.open("a", 1_000, "ann", "k");
+    bench.goOn("k", "ann 2", "again");
+    bench.replies.leave("ann");
+    bench.take("a", "x");
+    expect(bench.told.at(-1)).toEqual(["again", "x"]);
+  });
+
+  it("[REQ15] so many bytes of replies are kept at most, and what was given back makes room", () => {
+    const bench = new Bench();
+    for (const topic of ["a", "b", "c"]) bench.open(topic, 1_000, "ann", `key of ${topic}`);
+    bench.replies.leave("ann");
+    expect(bench.take("a", "x", "n", MAX_KEPT_REPLY_BYTES - 10)).toBeUndefined();
+    expect(bench.take("b", "y", "n", 11)).toBe("too-many");
+    expect(bench.take("b", "y", "n", 10)).toBeUndefined();
+    bench.goOn("key of a", "ann 2", "again");
+    expect(bench.take("c", "z", "n", 100)).toBeUndefined();
   });
 });

@@ -28,18 +28,18 @@ class Bench {
     flush: () => this.flushes++,
   });
 
-  ask(fields: Partial<Message> = {}, timeoutMs = 1_000): void {
+  ask(fields: Partial<Message> = {}, { timeoutMs = 1_000, owner = "c", asker = "ann" } = {}): void {
     const asked = message({ body: "", messageId: "m", time: Date.now(), ...fields });
-    this.requester.ask(
-      {
-        namespace: "n",
-        owner: "c",
-        address: "queue:q",
-        message: asked,
-        condition: { expectSeq: 3 },
-        timeoutMs,
-      },
-      (outcome) => this.told.push(isRefusal(outcome) ? outcome.kind : outcome),
+    const request = {
+      namespace: "n",
+      owner,
+      asker,
+      address: "queue:q",
+      condition: { expectSeq: 3 },
+      timeoutMs,
+    };
+    this.requester.ask({ ...request, message: asked }, (outcome) =>
+      this.told.push(isRefusal(outcome) ? outcome.kind : outcome),
     );
   }
 
@@ -136,9 +136,9 @@ describe("a request", () => {
 
   it("[REQ5] ends when its time is over, by one timer for all", () => {
     const bench = new Bench();
-    bench.ask({}, 300);
-    bench.ask({}, 100);
-    bench.ask({}, 200);
+    bench.ask({}, { timeoutMs: 300 });
+    bench.ask({}, { timeoutMs: 100 });
+    bench.ask({}, { timeoutMs: 200 });
     expect(vi.getTimerCount()).toBe(1);
     vi.advanceTimersByTime(99);
     expect(bench.told).toEqual([]);
@@ -153,10 +153,25 @@ describe("a request", () => {
   it("[REQ8] ends with its owner", () => {
     const bench = new Bench();
     bench.ask();
-    bench.requester.drop("c");
+    bench.requester.leave("c");
     expect(bench.reply()).toBe("not-found");
     expect(vi.getTimerCount()).toBe(0);
     expect(bench.told).toEqual([]);
+  });
+
+  it("[REQ11] asked again by the same under its own messageId is sent once; by another, or without one, anew", () => {
+    const bench = new Bench();
+    const fields = { messageId: "q", publisherId: true };
+    bench.ask(fields);
+    bench.requester.leave("c");
+    bench.ask(fields, { owner: "d" });
+    expect(bench.sent).toHaveLength(1);
+    bench.ask(fields, { owner: "e", asker: "bob" });
+    bench.ask({ messageId: "q" }, { owner: "d" });
+    expect(bench.sent).toHaveLength(3);
+    bench.sent.splice(1);
+    expect(bench.reply({ body: "answer" })).toMatchObject({ seq: 1 });
+    expect(bench.told).toMatchObject([{ body: "answer" }]);
   });
 
   it("[REQ13] in the name of a namespace: records in, record out", async () => {
@@ -165,6 +180,7 @@ describe("a request", () => {
     writeMessage(record, message({ body: "question", time: START }));
     const asked = {
       namespace: "n",
+      asker: "ann",
       address: "topic:t",
       record: record.take(),
       condition: undefined,

@@ -104,7 +104,7 @@ export class JsonProtocol implements Protocol {
 
   /** A message of a topic or a queue that finds no connection is told as missing, or comes again; a reply is for this connection. */
   closed({ id }: Connection): void {
-    this.#requester.drop(id);
+    this.#requester.leave(id);
   }
 
   ended(): void {}

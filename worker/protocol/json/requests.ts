@@ -99,8 +99,9 @@ export class Requests {
     traffic(session.namespace).messagesReceived++;
     // What was asked for behind it does not wait for its reply.
     answer(undefined);
-    const { namespace } = session;
-    const asked = { namespace, owner: connection.id, address: to, message, timeoutMs };
+    const { namespace, client, principal } = session;
+    const asker = JSON.stringify([principal.subject, client]);
+    const asked = { namespace, owner: connection.id, asker, address: to, message, timeoutMs };
     requester.ask({ ...asked, condition: conditionOf(frame) }, (outcome) => {
       connection.write(isRefusal(outcome) ? errorFrame(id, outcome) : replyFrame(id, outcome));
     });
