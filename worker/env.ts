@@ -5,7 +5,8 @@ import type { DirectoryRpc } from "./directory/rpc.ts";
 import { gatewayCount, replyGateway } from "./gateway/placement.ts";
 import type { GatewayRpc } from "./gateway/rpc.ts";
 import { MAX_MESSAGE_BYTES, MAX_ROW_BYTES } from "./limits.ts";
-import type { Applied, QueueRpc } from "./queue/rpc.ts";
+import { CommandWriter } from "./link/commands.ts";
+import type { QueueRpc } from "./queue/rpc.ts";
 import { topicObjectName } from "./topic/placement.ts";
 import type { TopicRpc } from "./topic/rpc.ts";
 
@@ -50,15 +51,24 @@ export function topicObject(env: Env, namespace: string, topic: string): TopicRp
   return env.TOPIC.getByName(topicObjectName(env, namespace, topic));
 }
 
-/** What takes publishes to a topic: its object, or for a reply the gateway of who asked. */
+/** What takes messages to a topic: its object, or for a reply the gateway of who asked. */
 export function topicTarget(
   env: Env,
   namespace: string,
   topic: string,
-): { apply(packet: Uint8Array): Promise<Applied> } {
+): Pick<TopicRpc, "apply" | "transfer"> {
   if (!isReplyTopic(topic)) return topicObject(env, namespace, topic);
   const gateway = env.GATEWAY.getByName(replyGateway(topic, gatewayCount(env.GATEWAYS)));
-  return { apply: (packet) => gateway.takeReplies(namespace, packet) };
+  return {
+    apply: (packet) => gateway.takeReplies(namespace, packet),
+    async transfer(_source, _id, records) {
+      const packet = new CommandWriter();
+      packet.command({ type: "publish", records });
+      // Nobody may wait for it any more, or it came before: then it is done with.
+      await gateway.takeReplies(namespace, packet.take());
+      return undefined;
+    },
+  };
 }
 
 /** The object that knows what exists in a namespace. */

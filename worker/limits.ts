@@ -32,6 +32,17 @@ export const MAX_PARKED = 10_000;
 export const MAX_OUTSTANDING = 100_000;
 /** Consumers of one queue at most. */
 export const MAX_CONSUMERS = 10_000;
+/** Recurring messages of one queue at most. */
+export const MAX_SCHEDULES = 1_000;
+/** Bytes of the messages of one queue's schedules, all together; one has at most MAX_SCHEDULE_BYTES. */
+export const MAX_SCHEDULES_BYTES = 4_000_000;
+export const MAX_SCHEDULE_BYTES = 65_536;
+export const MAX_SCHEDULE_ID_CHARS = 256;
+export const MAX_CRON_CHARS = 256;
+/** Dead letters that one redrive moves in a second at most, when it is asked to keep to a rate. */
+export const MAX_REDRIVE_PER_SECOND = 100_000;
+/** Producers with a sequence of their own that one queue or topic object remembers at most. */
+export const MAX_PRODUCERS = 50_000;
 /** Other objects that may feed one queue (dead-letter sources) before the oldest is forgotten. */
 export const MAX_SOURCES = 10_000;
 
@@ -105,3 +116,9 @@ export const MAX_GATEWAY_REQUESTS = 100_000;
 export const MAX_KEPT_REPLY_BYTES = 16_000_000;
 /** Messages that a gateway has taken over and not brought to their topic or queue yet, at most. */
 export const MAX_OUTBOX_MESSAGES = 10_000;
+/** A selector's text, characters. */
+export const MAX_SELECTOR_CHARS = 4_096;
+/** Parentheses, NOTs and signs of a selector inside each other. */
+export const MAX_SELECTOR_DEPTH = 100;
+/** Characters of the selectors whose parsed form an object keeps; beyond them the one asked for longest ago is parsed again. */
+export const MAX_SELECTOR_CACHE_CHARS = 262_144;

@@ -287,6 +287,32 @@ describe("the address of a reply", () => {
   });
 });
 
+describe("what a queue sends", () => {
+  it("[REQ19] to the address of a reply is the reply: who asks hears how another message ended", async ({
+    world,
+  }) => {
+    const { responder, reply, replyTo } = await asked(world);
+    await responder.ok({ op: "subscribe", sub: 2, to: "queue:work" });
+    for (const messageId of ["w-1", "w-2"]) {
+      await responder.ok({ op: "publish", to: "queue:work", body: 1, messageId, receiptTo: replyTo });
+    }
+    const [first, second] = [await responder.nextMessage(2), await responder.nextMessage(2)];
+    await responder.ok({ op: "settle", sub: 2, ack: [first.delivery] });
+    expect(await reply).toMatchObject({
+      op: "reply",
+      body: { queue: "work", messageId: "w-1", outcome: "ack" },
+    });
+    // The second one finds nobody, and the outbox goes on.
+    await responder.ok({ op: "settle", sub: 2, ack: [second.delivery] });
+    const third = { op: "publish", to: "queue:work", body: 1, messageId: "w-3", receiptTo: "queue:receipts" };
+    await responder.ok(third);
+    await responder.ok({ op: "settle", sub: 2, ack: [(await responder.nextMessage(2)).delivery] });
+    expect(await world.receive("receipts", { waitMs: 10_000 })).toMatchObject([
+      { body: { messageId: "w-3" } },
+    ]);
+  });
+});
+
 describe("a request that is not one", () => {
   it("[REQ10] is refused, and nothing is sent", async ({ world }) => {
     const wire = await world.connect();

@@ -1,4 +1,5 @@
 // POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
+import { permits } from "../auth/permission.ts";
 import { Writer } from "../bytes/writer.ts";
 import { maxMessageBytes, topicTarget } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
@@ -95,7 +96,7 @@ async function readMessage(call: Call, common: PublishFields): Promise<Outgoing 
   const payload = payloadOf(bytes, headers.get("content-type") ?? "");
   if (isRefusal(payload)) return payload;
   const fields = merged(event, common);
-  const message = withPayload(payload, fields, Date.now(), maxBytes);
+  const message = refuseReceipt(call, fields) ?? withPayload(payload, fields, Date.now(), maxBytes);
   return isRefusal(message) ? message : { message, condition: conditionOf(fields) };
 }
 
@@ -105,7 +106,7 @@ async function readEvent(call: Call, common: PublishFields): Promise<Outgoing | 
   const event = structuredEvent(parsed.value, "");
   if (isRefusal(event)) return event;
   const fields = merged(event, common);
-  const message = toMessage(fields, Date.now(), maxMessageBytes(call.env));
+  const message = refuseReceipt(call, fields) ?? toMessage(fields, Date.now(), maxMessageBytes(call.env));
   return isRefusal(message) ? message : { message, condition: conditionOf(fields) };
 }
 
@@ -126,7 +127,7 @@ async function publishMany(
     // One key for many messages: each gets its own from it, so that the batch can be repeated as a whole.
     const keyed = key === undefined || entry.messageId !== undefined ? {} : { messageId: `${key}/${index}` };
     const fields = { ...merged(defaults, entry), ...keyed };
-    const given = toMessage(fields, now, maxBytes);
+    const given = refuseReceipt(call, fields) ?? toMessage(fields, now, maxBytes);
     const message = isRefusal(given) ? given : call.adapt(given);
     // Too large is the fate of one message; anything else means that the batch is not what its sender meant.
     if (isRefusal(message) && message.kind !== "message-too-large") {
@@ -174,6 +175,11 @@ async function readValue(request: Request): Promise<{ value: unknown } | Refusal
 function merged(under: PublishFields, over: PublishFields): PublishFields {
   if (under.headers === undefined || over.headers === undefined) return { ...under, ...over };
   return { ...under, ...over, headers: { ...under.headers, ...over.headers } };
+}
+
+/** Whoever asks for receipts must be allowed to publish where they go. */
+function refuseReceipt({ principal }: Call, { receiptTo }: PublishFields): Refusal | undefined {
+  return receiptTo === undefined ? undefined : permits(principal, "publish", receiptTo);
 }
 
 async function storeOne(

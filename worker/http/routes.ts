@@ -15,7 +15,9 @@ import {
   purgeQueue,
   resumeQueue,
 } from "./queues.ts";
+import { endRedrive, redriveQueue, redriveStatus } from "./redrive.ts";
 import { requestOfQueue, requestOfTopic } from "./request.ts";
+import { deleteSchedule, getSchedule, listSchedules, putSchedule } from "./schedules.ts";
 import {
   declareTopic,
   deleteTopic,
@@ -45,6 +47,17 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
   "/v1/queues/:name/receive": { POST: onQueue(["consume"], receive) },
   "/v1/queues/:name/settle": { POST: onQueue(["consume"], settle) },
   "/v1/queues/:name/purge": { POST: onQueue(["manage"], purgeQueue) },
+  "/v1/queues/:name/redrive": {
+    GET: onQueue(["manage"], redriveStatus),
+    POST: onQueue(["manage"], redriveQueue),
+    DELETE: onQueue(["manage"], endRedrive),
+  },
+  "/v1/queues/:name/schedules": { GET: onQueue(["manage"], listSchedules) },
+  "/v1/queues/:name/schedules/:id": {
+    GET: onQueue(["manage"], getSchedule),
+    PUT: onQueue(["manage"], putSchedule),
+    DELETE: onQueue(["manage"], deleteSchedule),
+  },
   "/v1/queues/:name/pause": { PUT: onQueue(["manage"], pauseQueue) },
   "/v1/queues/:name/resume": { PUT: onQueue(["manage"], resumeQueue) },
   "/v1/queues/:name/bindings": { GET: onQueue(["manage", "consume"], listBindings) },

@@ -7,6 +7,10 @@ import type { Counts, End, Entry, Taken } from "./entry.ts";
 import type { EventWriter } from "./events.ts";
 import { Heap } from "./heap.ts";
 import { Outcomes } from "./outcomes.ts";
+import { Producers } from "./producers.ts";
+import { Receipts } from "./receipts.ts";
+import { Redrive } from "./redrive.ts";
+import { Schedules } from "./schedules.ts";
 import { type Segments, segmentKey } from "./segments.ts";
 import { DEFAULT_SETTINGS, type QueueSettings } from "./settings.ts";
 import { pruneTimers } from "./timers.ts";
@@ -53,7 +57,11 @@ export class Ledger {
   outcomes = new Outcomes();
   readonly segments: Segments;
   /** Parts of the books with facts of their own. */
-  readonly books = new Books([]);
+  readonly producers = new Producers();
+  readonly redrive = new Redrive();
+  readonly schedules = new Schedules();
+  readonly receipts = new Receipts();
+  readonly books = new Books([this.producers, this.redrive, this.schedules, this.receipts]);
   #journal: EventWriter | undefined;
 
   constructor(segments: Segments) {
@@ -133,6 +141,8 @@ export class Ledger {
     };
     this.entries.set(position, entry);
     if (group !== "") this.#joinGroup(entry);
+    // It is mostly leased at once, and then leaves the heap as a stale one; what is looked past must be found again.
+    if (entry.state === "ready") this.readyHeap.push(position, position);
     this.#watchExpiry(entry);
     return entry;
   }

@@ -13,7 +13,9 @@ import type { TurnCommand } from "./carry-out.ts";
 import { Outbound } from "./outbound.ts";
 import { describe, peek } from "./peek.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
+import type { RedriveOptions, RedriveTask } from "./redrive.ts";
 import type { Applied, PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
+import type { Schedule, ScheduleSpec } from "./schedules.ts";
 import type { QueueSettingsPatch } from "./settings.ts";
 
 /** Commands that wait for the next turn, and who waits for their results. */
@@ -32,7 +34,14 @@ interface Answer {
 }
 
 /** Commands at whose first arrival a queue comes into being. */
-const CREATING = new Set<TurnCommand["type"]>(["publish", "attach", "receive", "transfer", "configure"]);
+const CREATING = new Set<TurnCommand["type"]>([
+  "publish",
+  "attach",
+  "receive",
+  "transfer",
+  "configure",
+  "schedule",
+]);
 /** No object gets more calls in a millisecond. */
 const CALLS_PER_MS = 1_000;
 const ALARM_RETRIES = 5;
@@ -160,6 +169,51 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     const before = queue.ledger.counts.expired;
     await this.#submit([{ type: "purge" }]);
     return { purged: queue.ledger.counts.expired - before };
+  }
+
+  async redrive(options: RedriveOptions): Promise<RedriveTask | Refusal> {
+    const queue = this.#open();
+    if (queue === undefined) return this.#unknown();
+    const { results } = await this.#submit([{ type: "redrive", options }]);
+    if (results[0]?.type === "refused") return results[0].refusal;
+    const { redrive } = queue.ledger;
+    while (options.perSecond === null && redrive.task!.running && this.#queue === queue)
+      await this.#submit([]);
+    return redrive.task!;
+  }
+
+  async endRedrive(): Promise<RedriveTask | undefined | Refusal> {
+    if (this.#open() === undefined) return this.#unknown();
+    await this.#submit([{ type: "end-redrive" }]);
+    return this.redriveTask();
+  }
+
+  async redriveTask(): Promise<RedriveTask | undefined | Refusal> {
+    return this.#open() === undefined ? this.#unknown() : this.#queue!.ledger.redrive.task;
+  }
+
+  async setSchedule(
+    id: string,
+    spec: ScheduleSpec,
+    record: Uint8Array,
+  ): Promise<(Schedule & { created: boolean }) | Refusal> {
+    const command: TurnCommand = { type: "schedule", id, spec, record };
+    const refusal = await this.#ready([command]);
+    if (refusal !== undefined) return refusal;
+    const { schedules } = this.#queue!.ledger;
+    const created = schedules.get(id) === undefined;
+    const { results } = await this.#submit([command]);
+    return results[0]?.type === "refused" ? results[0].refusal : { ...schedules.get(id)!, created };
+  }
+
+  async removeSchedule(id: string): Promise<Refusal | undefined> {
+    if (this.#open() === undefined) return this.#unknown();
+    const { results } = await this.#submit([{ type: "unschedule", id }]);
+    return results[0]?.type === "refused" ? results[0].refusal : undefined;
+  }
+
+  async schedules(): Promise<Schedule[] | Refusal> {
+    return this.#open() === undefined ? this.#unknown() : this.#queue!.ledger.schedules.list();
   }
 
   async setPaused(paused: boolean): Promise<QueueDescription | Refusal> {

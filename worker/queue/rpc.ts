@@ -1,5 +1,7 @@
 // What a queue offers to the rest of the broker. The Queue object implements it; callers know nothing else of it.
 import type { Refusal } from "../errors.ts";
+import type { RedriveOptions, RedriveTask } from "./redrive.ts";
+import type { Schedule, ScheduleSpec } from "./schedules.ts";
 import type { QueueSettings, QueueSettingsPatch } from "./settings.ts";
 
 /** Counts of one queue. accepted = ready + delayed + leased + settled + expired + deadLettered, always. */
@@ -54,6 +56,24 @@ export interface QueueRpc {
   removeUnused(): Promise<boolean>;
   /** Drops every ready message. */
   purge(): Promise<{ purged: number } | Refusal>;
+  /**
+   * Moves dead letters back to where they died, or elsewhere. Without a rate it is finished when this resolves; `conflict` while
+   * another task is under way.
+   */
+  redrive(options: RedriveOptions): Promise<RedriveTask | Refusal>;
+  /** Sets a recurring message by its id: a new one, or another in place of the one with this id. `record`: message/record.ts. */
+  setSchedule(
+    id: string,
+    spec: ScheduleSpec,
+    record: Uint8Array,
+  ): Promise<(Schedule & { created: boolean }) | Refusal>;
+  removeSchedule(id: string): Promise<Refusal | undefined>;
+  /** Recurring messages in the order of their ids. */
+  schedules(): Promise<Schedule[] | Refusal>;
+  /** Ends the task under way. */
+  endRedrive(): Promise<RedriveTask | undefined | Refusal>;
+  /** The task under way, or else the last one. */
+  redriveTask(): Promise<RedriveTask | undefined | Refusal>;
   setPaused(paused: boolean): Promise<QueueDescription | Refusal>;
   /** Up to `limit` records (message/record.ts) in a state, without changing anything. */
   peek(state: PeekState, limit: number): Promise<Uint8Array | Refusal>;

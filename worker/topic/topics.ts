@@ -1,7 +1,7 @@
 // The machine of a topic object: publishes, subscriptions and the time go in; results, and parcels for gateways and queues, come out.
 // Plain and synchronous; its shell is topic-object.ts.
 import type { RegisteredFilter } from "../directory/rpc.ts";
-import { type Refusal, refuse } from "../errors.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Condition } from "../link/condition.ts";
 import type { Published } from "../link/results.ts";
 import { RecordView } from "../message/record.ts";
@@ -9,6 +9,7 @@ import { TopicDedup } from "./dedup.ts";
 import { Fan, type Parcel } from "./fan.ts";
 import { Interests, isQueue } from "./interest.ts";
 import { Outbox } from "./outbox.ts";
+import { TopicProducers } from "./producers.ts";
 import { nothing, type ReadAnswer, read, start } from "./read.ts";
 import { Retained } from "./retained.ts";
 import type { From, ReadRequest, TopicDescription, TopicHistory, TopicSubscribe } from "./rpc.ts";
@@ -45,6 +46,7 @@ export class Topics {
   readonly #states: TopicStates;
   readonly #retained: Retained;
   readonly #sources: TopicSources;
+  readonly #producers: TopicProducers;
   readonly #dedup = new TopicDedup();
   #fan = new Fan();
 
@@ -53,6 +55,7 @@ export class Topics {
     this.#states = new TopicStates(store, this.#dedup);
     this.#retained = new Retained(store);
     this.#sources = new TopicSources(store);
+    this.#producers = new TopicProducers(store);
     this.interests = new Interests(store);
     this.outbox = new Outbox(store, now);
     this.#loadDedup(now);
@@ -60,7 +63,10 @@ export class Topics {
 
   /** Whether `flush` has something to write. */
   get dirty(): boolean {
-    const books = [this.#states, this.#retained, this.#sources, this.interests, this.#fan];
+    const books = [
+      ...[this.#states, this.#retained, this.#sources, this.#producers],
+      ...[this.interests, this.#fan],
+    ];
     return books.some(({ dirty }) => dirty);
   }
 
@@ -190,6 +196,7 @@ export class Topics {
     this.#store.write("removed", "INSERT OR REPLACE INTO removed VALUES (?, ?)", topic, epoch);
     this.#retained.remove(topic);
     this.#dedup.forget(topic);
+    this.#producers.forget(topic);
     return undefined;
   }
 
@@ -216,10 +223,19 @@ export class Topics {
     { condition, transferred }: PublishOptions,
   ): Published | Refusal {
     const { name: topic, settings } = state;
-    const messageId = view.publisherId && settings.dedupWindowMs > 0 ? view.messageId : undefined;
+    const { dedupWindowMs } = settings;
+    const sequence = condition?.producer;
+    const known = sequence && this.#producers.check(topic, sequence, now, dedupWindowMs);
+    if (isRefusal(known)) return known;
+    if (known !== undefined) return { ...known, duplicate: true };
+    const messageId = view.publisherId && dedupWindowMs > 0 ? view.messageId : undefined;
     if (messageId !== undefined) {
-      const first = this.#dedup.find(topic, messageId, now, settings.dedupWindowMs);
-      if (first !== undefined) return { seq: first.seq, epoch: first.epoch, duplicate: true };
+      const first = this.#dedup.find(topic, messageId, now, dedupWindowMs);
+      if (first !== undefined) {
+        // What came before by another way takes the place that it has in the producer's sequence now.
+        if (sequence !== undefined) this.#producers.add(topic, sequence, first, now);
+        return { seq: first.seq, epoch: first.epoch, duplicate: true };
+      }
     }
     const targets = this.interests.targets(topic);
     const refusal =
@@ -231,6 +247,7 @@ export class Topics {
     view.setSeq(seq);
     view.setEpoch(state.epoch);
     view.setTime(now);
+    if (sequence !== undefined) this.#producers.add(topic, sequence, { seq, epoch: state.epoch }, now);
     if (messageId !== undefined) {
       this.#dedup.add(topic, messageId, { epoch: state.epoch, seq, time: now });
     }
@@ -267,6 +284,7 @@ export class Topics {
     this.#states.flush(now);
     this.#retained.flush();
     this.#sources.flush();
+    this.#producers.flush();
     this.interests.flush();
   }
 
@@ -334,11 +352,10 @@ function tooFarBehind(): Refusal {
 
 /** Why a message with a condition is not published, if it is not. */
 function checkCondition(
-  { expectSeq, producer, responders }: Condition,
+  { expectSeq, responders }: Condition,
   last: number,
   targets: number,
 ): Refusal | undefined {
-  if (producer !== undefined) return refuse("not-supported", "a topic keeps no sequence of a producer");
   if (expectSeq !== undefined && expectSeq !== last) {
     return refuse("conflict", `expectSeq is ${expectSeq}, the topic's last seq is ${last}`);
   }

@@ -13,7 +13,8 @@ import { conditionOf } from "../../link/condition.ts";
 import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
-import { toMessage, toTopic } from "../../message/fields.ts";
+import { type PublishFields, toMessage, toTopic } from "../../message/fields.ts";
+import type { Message } from "../../message/record.ts";
 import type { Answer } from "./answers.ts";
 import {
   type ByeFrame,
@@ -72,7 +73,7 @@ export class Requests {
     const { id, to } = frame;
     const address = addressOf(to, session.principal, "publish");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    const message = toMessage(frame, Date.now(), this.#maxMessageBytes);
+    const message = this.#messageOf(session, frame);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     this.#broker.traffic(session.namespace).messagesReceived++;
     if (address.kind === "topic") return this.#topics.publish(session, address.name, message, frame, answer);
@@ -91,7 +92,7 @@ export class Requests {
     const { id, to, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS } = frame;
     const address = addressOf(to, session.principal, "publish");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    const fields = toMessage(frame, Date.now(), this.#maxMessageBytes);
+    const fields = this.#messageOf(session, frame);
     const message =
       address.kind === "queue" || isRefusal(fields) ? fields : toTopic(fields, address.name, session.client);
     if (isRefusal(message)) return answer(errorFrame(id, message));
@@ -105,6 +106,13 @@ export class Requests {
     requester.ask({ ...asked, condition: conditionOf(frame) }, (outcome) => {
       connection.write(isRefusal(outcome) ? errorFrame(id, outcome) : replyFrame(id, outcome));
     });
+  }
+
+  #messageOf({ principal }: Session, fields: PublishFields): Message | Refusal {
+    return (
+      (fields.receiptTo && permits(principal, "publish", fields.receiptTo)) ||
+      toMessage(fields, Date.now(), this.#maxMessageBytes)
+    );
   }
 
   #settle(session: Session, frame: SettleFrame, answer: Answer): void {
