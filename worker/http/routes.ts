@@ -5,6 +5,7 @@ import { receive, settle } from "./consume.ts";
 import { openEvents } from "./events.ts";
 import { configureNamespace, describeNamespace } from "./namespace.ts";
 import { publishToQueue, publishToTopic } from "./publish.ts";
+import { deletePush, getPush, putPush } from "./push.ts";
 import {
   declareQueue,
   deleteQueue,
@@ -57,6 +58,11 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
     GET: onQueue(["manage"], getSchedule),
     PUT: onQueue(["manage"], putSchedule),
     DELETE: onQueue(["manage"], deleteSchedule),
+  },
+  "/v1/queues/:name/push": {
+    GET: onQueue(["manage"], getPush),
+    PUT: onQueue(["manage"], putPush),
+    DELETE: onQueue(["manage"], deletePush),
   },
   "/v1/queues/:name/pause": { PUT: onQueue(["manage"], pauseQueue) },
   "/v1/queues/:name/resume": { PUT: onQueue(["manage"], resumeQueue) },

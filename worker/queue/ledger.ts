@@ -8,6 +8,7 @@ import type { EventWriter } from "./events.ts";
 import { Heap } from "./heap.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Producers } from "./producers.ts";
+import { PushTarget } from "./push-target.ts";
 import { Receipts } from "./receipts.ts";
 import { Redrive } from "./redrive.ts";
 import { Schedules } from "./schedules.ts";
@@ -61,7 +62,8 @@ export class Ledger {
   readonly redrive = new Redrive();
   readonly schedules = new Schedules();
   readonly receipts = new Receipts();
-  readonly books = new Books([this.producers, this.redrive, this.schedules, this.receipts]);
+  readonly push = new PushTarget();
+  readonly books = new Books([this.producers, this.redrive, this.schedules, this.receipts, this.push]);
   #journal: EventWriter | undefined;
 
   constructor(segments: Segments) {

@@ -7,6 +7,7 @@ import type { QueueStore } from "../log/store.ts";
 import type { TurnCommand } from "./carry-out.ts";
 import type { Consumer } from "./consumers.ts";
 import { destinationOf } from "./destination.ts";
+import { PUSH_GATEWAY } from "./push-target.ts";
 
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 60_000;
@@ -158,7 +159,7 @@ export class Outbound {
 function byGateway(consumers: Consumer[]): Map<string, number[]> {
   const refs = new Map<string, number[]>();
   for (const { gateway, ref } of consumers) {
-    if (gateway === "") continue;
+    if (gateway === "" || gateway === PUSH_GATEWAY) continue;
     const known = refs.get(gateway);
     if (known === undefined) refs.set(gateway, [ref]);
     else known.push(ref);
