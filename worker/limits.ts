@@ -109,6 +109,15 @@ export const MAX_LANE_BYTES = 16_000_000;
 export const MAX_OUTBOX_BYTES = 64_000_000;
 /** Bytes of events that wait for a slow reader of `/v1/events` before its stream is ended. */
 export const MAX_EVENT_BACKLOG_BYTES = 16_777_216;
+/** How long a request waits for its reply at most, and when nothing is said. */
+export const MAX_REQUEST_TIMEOUT_MS = 300_000;
+export const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
+/** Requests of one connection, or of a namespace's HTTP callers, that wait for their replies at one gateway at most. */
+export const MAX_WAITING_REQUESTS = 10_000;
+/** Requests that wait for their replies at one gateway at most. */
+export const MAX_GATEWAY_REQUESTS = 100_000;
+/** Bytes of replies that wait at one gateway for askers who lost their connection and may ask again. */
+export const MAX_KEPT_REPLY_BYTES = 16_000_000;
 /** Messages that a gateway has taken over and not brought to their topic or queue yet, at most. */
 export const MAX_OUTBOX_MESSAGES = 10_000;
 /** A selector's text, characters. */

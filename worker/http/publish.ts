@@ -1,7 +1,7 @@
 // POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
 import { permits } from "../auth/permission.ts";
 import { Writer } from "../bytes/writer.ts";
-import { maxMessageBytes } from "../env.ts";
+import { maxMessageBytes, topicTarget } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
@@ -35,7 +35,7 @@ interface Receipt {
 }
 
 /** A message and what must hold for it to be stored. */
-interface Outgoing {
+export interface Outgoing {
   message: Message;
   condition: Condition | undefined;
 }
@@ -54,7 +54,9 @@ export async function publishToQueue(call: QueueCall): Promise<Response | Refusa
 
 /** POST /v1/topics/{name}/messages: hands what the request carries to whoever is interested. */
 export async function publishToTopic(call: TopicCall): Promise<Response | Refusal> {
-  return publish({ ...call, destination: call.topic, adapt: (message) => toTopic(message, call.name, "") });
+  const { env, namespace, name } = call;
+  const destination = topicTarget(env, namespace, name);
+  return publish({ ...call, destination, adapt: (message) => toTopic(message, name, "") });
 }
 
 async function publish(call: PublishCall): Promise<Response | Refusal> {
@@ -66,15 +68,26 @@ async function publish(call: PublishCall): Promise<Response | Refusal> {
       return publishMany(call, common, batchEntries);
     case CLOUD_EVENT_BATCH:
       return publishMany(call, common, eventEntries);
-    case CLOUD_EVENT:
-      return publishEvent(call, common);
-    default:
-      return publishBody(call, common);
+    default: {
+      const outgoing = await readMessage(call, common);
+      return isRefusal(outgoing) ? outgoing : storeOne(call, outgoing);
+    }
   }
 }
 
-async function publishBody(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
+/** Reads a request that carries one message. */
+export async function readOne(call: Call): Promise<Outgoing | Refusal> {
   const { headers } = call.request;
+  const type = mediaType(headers.get("content-type") ?? "");
+  if (type === BATCH || type === CLOUD_EVENT_BATCH)
+    return refuse("bad-field", `this takes one message, not ${type}`);
+  const common = publishHeaders(headers);
+  return isRefusal(common) ? common : readMessage(call, common);
+}
+
+async function readMessage(call: Call, common: PublishFields): Promise<Outgoing | Refusal> {
+  const { headers } = call.request;
+  if (mediaType(headers.get("content-type") ?? "") === CLOUD_EVENT) return readEvent(call, common);
   const maxBytes = maxMessageBytes(call.env);
   const event = isBinaryEvent(headers) ? binaryEvent(headers) : {};
   if (isRefusal(event)) return event;
@@ -84,17 +97,17 @@ async function publishBody(call: PublishCall, common: PublishFields): Promise<Re
   if (isRefusal(payload)) return payload;
   const fields = merged(event, common);
   const message = refuseReceipt(call, fields) ?? withPayload(payload, fields, Date.now(), maxBytes);
-  return isRefusal(message) ? message : storeOne(call, message, conditionOf(fields));
+  return isRefusal(message) ? message : { message, condition: conditionOf(fields) };
 }
 
-async function publishEvent(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
+async function readEvent(call: Call, common: PublishFields): Promise<Outgoing | Refusal> {
   const parsed = await readValue(call.request);
   if (isRefusal(parsed)) return parsed;
   const event = structuredEvent(parsed.value, "");
   if (isRefusal(event)) return event;
   const fields = merged(event, common);
   const message = refuseReceipt(call, fields) ?? toMessage(fields, Date.now(), maxMessageBytes(call.env));
-  return isRefusal(message) ? message : storeOne(call, message, conditionOf(fields));
+  return isRefusal(message) ? message : { message, condition: conditionOf(fields) };
 }
 
 async function publishMany(
@@ -171,8 +184,7 @@ function refuseReceipt({ principal }: Call, { receiptTo }: PublishFields): Refus
 
 async function storeOne(
   call: PublishCall,
-  given: Message,
-  condition: Condition | undefined,
+  { message: given, condition }: Outgoing,
 ): Promise<Response | Refusal> {
   const message = call.adapt(given);
   if (isRefusal(message)) return message;

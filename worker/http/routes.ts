@@ -17,6 +17,7 @@ import {
   resumeQueue,
 } from "./queues.ts";
 import { endRedrive, redriveQueue, redriveStatus } from "./redrive.ts";
+import { requestOfQueue, requestOfTopic } from "./request.ts";
 import { deleteSchedule, getSchedule, listSchedules, putSchedule } from "./schedules.ts";
 import {
   declareTopic,
@@ -43,6 +44,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
     GET: onQueue(["manage", "consume"], peekQueue),
     POST: onQueue(["publish"], publishToQueue),
   },
+  "/v1/queues/:name/request": { POST: onQueue(["publish"], requestOfQueue) },
   "/v1/queues/:name/receive": { POST: onQueue(["consume"], receive) },
   "/v1/queues/:name/settle": { POST: onQueue(["consume"], settle) },
   "/v1/queues/:name/purge": { POST: onQueue(["manage"], purgeQueue) },
@@ -76,6 +78,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
     GET: onTopic(["manage", "subscribe"], topicHistory),
     POST: onTopic(["publish"], publishToTopic),
   },
+  "/v1/topics/:name/request": { POST: onTopic(["publish"], requestOfTopic) },
   "/v1/topics/:name/retained": { GET: onTopic(["manage", "subscribe"], retainedMessage) },
   "/v1/events": { GET: openEvents },
 };

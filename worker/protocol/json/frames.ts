@@ -5,6 +5,7 @@ import {
   MAX_CREDIT,
   MAX_LEASE_MS,
   MAX_NAME_BYTES,
+  MAX_REQUEST_TIMEOUT_MS,
   MAX_SESSION_EXPIRY_SECONDS,
   MIN_LEASE_MS,
 } from "../../limits.ts";
@@ -42,6 +43,8 @@ export const HELLO = object(
 );
 export const AUTH = object({ id, token }, ["id", "token"]);
 export const PUBLISH = object({ ...PUBLISH_FIELDS.fields, id, to }, ["to"]);
+const timeoutMs = { type: "integer", minimum: 1, maximum: MAX_REQUEST_TIMEOUT_MS } as const;
+export const REQUEST = object({ ...PUBLISH_FIELDS.fields, id, to, timeoutMs }, ["id", "to"]);
 export const SUBSCRIBE = object(
   {
     id,
@@ -69,6 +72,7 @@ export const FRAMES: ReadonlyMap<string, ObjectSpec> = new Map<string, ObjectSpe
   ["hello", HELLO],
   ["auth", AUTH],
   ["publish", PUBLISH],
+  ["request", REQUEST],
   ["subscribe", SUBSCRIBE],
   ["credit", CREDIT],
   ["unsubscribe", UNSUBSCRIBE],
@@ -81,6 +85,7 @@ export type ResumeEntry = Infer<typeof RESUME>;
 export type HelloFrame = Infer<typeof HELLO>;
 export type AuthFrame = Infer<typeof AUTH>;
 export type PublishFrame = Infer<typeof PUBLISH>;
+export type RequestFrame = Infer<typeof REQUEST>;
 export type SubscribeFrame = Infer<typeof SUBSCRIBE>;
 /** A subscribe whose `filter` is a selector's text, "" for none. */
 export type CheckedSubscribe = Omit<SubscribeFrame, "filter"> & { filter: string };

@@ -8,12 +8,13 @@ import { checkFilter } from "../../filter/filter.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Connection } from "../../gateway/connection.ts";
 import { PLAIN_OPTIONS, type QueueSubscription, type Session } from "../../gateway/session.ts";
-import { DEFAULT_CREDIT, MAX_CREDIT } from "../../limits.ts";
+import { DEFAULT_CREDIT, DEFAULT_REQUEST_TIMEOUT_MS, MAX_CREDIT } from "../../limits.ts";
 import { conditionOf } from "../../link/condition.ts";
 import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
-import { toMessage } from "../../message/fields.ts";
+import { type PublishFields, toMessage, toTopic } from "../../message/fields.ts";
+import type { Message } from "../../message/record.ts";
 import { checkFilterField } from "../../selector/selector.ts";
 import type { Answer } from "./answers.ts";
 import {
@@ -23,11 +24,12 @@ import {
   checkFrom,
   type ExtendFrame,
   type PublishFrame,
+  type RequestFrame,
   type SettleFrame,
   type SubscribeFrame,
   type UnsubscribeFrame,
 } from "./frames.ts";
-import { errorFrame, okFrame, publishedFrame } from "./render.ts";
+import { errorFrame, okFrame, publishedFrame, replyFrame } from "./render.ts";
 import type { JsonTopics } from "./topics.ts";
 
 const TOPIC = "topic:";
@@ -52,6 +54,8 @@ export class Requests {
     switch (op) {
       case "publish":
         return this.#publish(session, frame as PublishFrame, answer);
+      case "request":
+        return this.#request(connection, session, frame as RequestFrame, answer);
       case "settle":
         return this.#settle(session, frame as SettleFrame, answer);
       case "extend":
@@ -71,9 +75,7 @@ export class Requests {
     const { id, to } = frame;
     const address = addressOf(to, session.principal, "publish");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    const message =
-      (frame.receiptTo && permits(session.principal, "publish", frame.receiptTo)) ||
-      toMessage(frame, Date.now(), this.#maxMessageBytes);
+    const message = this.#messageOf(session, frame);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     this.#broker.traffic(session.namespace).messagesReceived++;
     if (address.kind === "topic") return this.#topics.publish(session, address.name, message, frame, answer);
@@ -88,6 +90,33 @@ export class Requests {
     );
   }
 
+  #request(connection: Connection, session: Session, frame: RequestFrame, answer: Answer): void {
+    const { id, to, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS } = frame;
+    const address = addressOf(to, session.principal, "publish");
+    if (isRefusal(address)) return answer(errorFrame(id, address));
+    const fields = this.#messageOf(session, frame);
+    const message =
+      address.kind === "queue" || isRefusal(fields) ? fields : toTopic(fields, address.name, session.client);
+    if (isRefusal(message)) return answer(errorFrame(id, message));
+    const { requester, traffic } = this.#broker;
+    traffic(session.namespace).messagesReceived++;
+    // What was asked for behind it does not wait for its reply.
+    answer(undefined);
+    const { namespace, client, principal } = session;
+    const asker = JSON.stringify([principal.subject, client]);
+    const asked = { namespace, owner: connection.id, asker, address: to, message, timeoutMs };
+    requester.ask({ ...asked, condition: conditionOf(frame) }, (outcome) => {
+      connection.write(isRefusal(outcome) ? errorFrame(id, outcome) : replyFrame(id, outcome));
+    });
+  }
+
+  #messageOf({ principal }: Session, fields: PublishFields): Message | Refusal {
+    return (
+      (fields.receiptTo && permits(principal, "publish", fields.receiptTo)) ||
+      toMessage(fields, Date.now(), this.#maxMessageBytes)
+    );
+  }
+
   #settle(session: Session, frame: SettleFrame, answer: Answer): void {
     const { id } = frame;
     const subscription = this.#subscription(session, frame, answer);
@@ -97,7 +126,7 @@ export class Requests {
     const { deliveries, settlements } = settles;
     this.#broker.links.queue(subscription.target).command({ type: "settle", settlements }, (result) => {
       const lost = lostOf(deliveries, result);
-      answer(replyFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
+      answer(answerFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
     });
   }
 
@@ -108,7 +137,7 @@ export class Requests {
     const handles = deliveries.map(parseHandle);
     this.#broker.links.queue(subscription.target).command({ type: "extend", handles, leaseMs }, (result) => {
       const lost = lostOf(deliveries, result);
-      answer(replyFrame(id, result, () => ({ extended: deliveries.length - lost.length, lost })));
+      answer(answerFrame(id, result, () => ({ extended: deliveries.length - lost.length, lost })));
     });
   }
 
@@ -164,7 +193,7 @@ export class Requests {
       (result, epoch) => {
         const seq = result.type === "done" ? result.seq : 0;
         // A queue keeps what was not settled: nothing can be missing.
-        answer(replyFrame(id, result, () => ({ sub, epoch, seq, recovered: true })));
+        answer(answerFrame(id, result, () => ({ sub, epoch, seq, recovered: true })));
       },
     );
     if (refusal !== undefined) answer(errorFrame(id, refusal));
@@ -185,7 +214,7 @@ export class Requests {
       return answer(errorFrame(id, refuse("bad-field", text)));
     }
     this.#broker.queues.addCredit(subscription, add, (result) => {
-      answer(replyFrame(id, result, () => ({ credit })));
+      answer(answerFrame(id, result, () => ({ credit })));
     });
   }
 
@@ -199,7 +228,7 @@ export class Requests {
     const subscription = this.#subscription(session, frame, answer);
     if (subscription === undefined) return;
     this.#broker.queues.unsubscribe(subscription, (result) => {
-      answer(replyFrame(id, result, () => ({ sub })));
+      answer(answerFrame(id, result, () => ({ sub })));
     });
   }
 
@@ -232,7 +261,7 @@ export class Requests {
 }
 
 /** The answer that a result makes; none for success without an id. */
-function replyFrame(
+function answerFrame(
   id: number | undefined,
   result: QueueResult,
   fields: () => Record<string, unknown>,
