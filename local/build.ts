@@ -30,6 +30,7 @@ export async function bundleWorker(entry: string): Promise<string> {
 const MODULES = {
   "client.js": "client/index.ts",
   "durable.js": "client/durable/index.ts",
+  "tabs.js": "client/tabs/index.ts",
 };
 
 /** Makes every import of the client one of the module beside it, so that the classes of both are the same. */
@@ -44,7 +45,7 @@ export async function bundleModule(name: keyof typeof MODULES): Promise<string> 
   return bundle(MODULES[name], {
     conditions: ["browser"],
     minify: true,
-    // Not in `durable.js`: IndexedDB knows its names as text. It uses the client by its public face alone.
+    // Not in the others: IndexedDB knows its names as text. They use the client by its public face alone.
     ...(name === "client.js" && { mangleProps: INTERNAL_NAMES }),
     // The client logs nothing; what partysocket would log is longer than some of our files.
     drop: ["console"],

@@ -5,7 +5,7 @@ const OWN = [
   ...["abandon", "answer", "answered", "checking", "claim", "counted", "deliver", "engine", "expiresAtMs"],
   ...[
     "finishWaiters",
-    "firstSub",
+    "firstNumber",
     "giveBack",
     "hasRoom",
     "heldSinceMs",

@@ -4,6 +4,8 @@ import type { Entry } from "./entry.ts";
 import { expire, fail } from "./failures.ts";
 import type { Ledger } from "./ledger.ts";
 import { expireHead } from "./publish.ts";
+import { redriveOverTime } from "./redrive.ts";
+import { schedulesOverTime } from "./schedules.ts";
 import type { Turn } from "./turn.ts";
 
 /** Bytes of delayed messages that one turn brings to the log; the rest follows in the next. */
@@ -17,7 +19,7 @@ export interface Timed {
   run(turn: Turn): void;
 }
 
-const TIMED: readonly Timed[] = [];
+const TIMED: readonly Timed[] = [redriveOverTime, schedulesOverTime];
 
 /** Does everything that is due by now. */
 export function runOverdue(turn: Turn): void {

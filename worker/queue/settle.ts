@@ -6,6 +6,7 @@ import type { Handle } from "../link/handle.ts";
 import type { Consumer } from "./consumers.ts";
 import type { Entry } from "./entry.ts";
 import { deadLetter, fail } from "./failures.ts";
+import { sendReceipt } from "./receipts.ts";
 import type { Turn } from "./turn.ts";
 
 /**
@@ -19,6 +20,7 @@ export function settle(turn: Turn, settlement: Settlement): boolean {
   if (entry === undefined) return ledger.outcomes.settled(settlement.lease, ledger.newestLease);
   switch (settlement.outcome) {
     case "ack":
+      sendReceipt(turn, entry, "ack");
       ledger.finish(entry, "settled", true);
       break;
     case "release":

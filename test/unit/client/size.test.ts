@@ -4,6 +4,7 @@ import { bundleModule } from "../../../local/build.ts";
 
 const MAX_CLIENT_BYTES = 10_000;
 const MAX_DURABLE_BYTES = 12_000;
+const MAX_TABS_BYTES = 6_000;
 
 const gzipped = (text: string) => gzipSync(text, { level: 9 }).length;
 
@@ -19,8 +20,13 @@ it("[CLI14] what survives a reload is a module of its own, at most 12 KB gzipped
   expect(new Set(text.match(/\bfrom"[^"]+"/g))).toEqual(new Set(['from"./client.js"']));
 });
 
-it("[CLI12] neither has anything of Node's", async () => {
-  for (const name of ["client.js", "durable.js"] as const) {
+it("[CLI12] none of them has anything of Node's", async () => {
+  for (const name of ["client.js", "durable.js", "tabs.js"] as const) {
     expect(await bundleModule(name)).not.toMatch(/["']node:|\brequire\(|\bBuffer\b/);
   }
+});
+
+it("[TAB11] what tabs share a connection with is at most 6 KB gzipped", async () => {
+  const bytes = gzipped(await bundleModule("tabs.js"));
+  expect(bytes, `${bytes} bytes gzipped`).toBeLessThanOrEqual(MAX_TABS_BYTES);
 });
