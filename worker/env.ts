@@ -3,7 +3,7 @@
 import { queueObjectName } from "./address.ts";
 import type { DirectoryRpc } from "./directory/rpc.ts";
 import type { GatewayRpc } from "./gateway/rpc.ts";
-import { MAX_MESSAGE_BYTES, MAX_ROW_BYTES } from "./limits.ts";
+import { MAX_MESSAGE_BYTES, MAX_PRESENCE_MEMBERS, MAX_ROW_BYTES } from "./limits.ts";
 import type { QueueRpc } from "./queue/rpc.ts";
 import { topicObjectName } from "./topic/placement.ts";
 import type { TopicRpc } from "./topic/rpc.ts";
@@ -33,6 +33,8 @@ export interface Env {
   /** "loopback" when only this machine's programs can connect; never set in a deployment. */
   DUNLIN_OPEN?: string;
   DUNLIN_MAX_MESSAGE_BYTES?: string;
+  /** Members of a room whom it names; of a larger one only the count is told. */
+  DUNLIN_MAX_PRESENCE_MEMBERS?: string;
   /** The longest keep alive that MQTT clients may ask for, seconds; none unless set. */
   DUNLIN_MAX_KEEP_ALIVE_SECONDS?: string;
   /** "true": MQTT clients that overrun the announced Receive Maximum are not disconnected. */
@@ -58,4 +60,10 @@ export function directoryObject(env: Env, namespace: string): DirectoryRpc {
 export function maxMessageBytes(env: Env): number {
   const set = Number(env.DUNLIN_MAX_MESSAGE_BYTES);
   return set >= 1 ? Math.min(set, MAX_ROW_BYTES - 200_000) : MAX_MESSAGE_BYTES;
+}
+
+/** Members of a room whom this deployment names. */
+export function maxPresenceMembers(env: Env): number {
+  const set = Number(env.DUNLIN_MAX_PRESENCE_MEMBERS);
+  return set >= 1 ? Math.floor(set) : MAX_PRESENCE_MEMBERS;
 }

@@ -1,6 +1,7 @@
 // What a socket carries through its object's sleep: in the platform's attachment as long as it fits there, beyond that in a row.
 import type { Principal } from "../auth/principal.ts";
 import type { Sql } from "../log/sql.ts";
+import type { Connection } from "./connection.ts";
 import type { Session } from "./session.ts";
 
 /* PERSISTED with a socket, by structured clone. Grows only by optional fields. */
@@ -25,6 +26,16 @@ export function attachedSession(session: Session): NonNullable<Attached["session
   const { id, namespace, client, principal, expirySeconds } = session;
   const seconds = Number.isFinite(expirySeconds) ? expirySeconds : null;
   return { id, namespace, client, principal, expirySeconds: seconds };
+}
+
+/** The session of a socket that was there while its object slept. */
+export function carriedSession(carried: NonNullable<Attached["session"]>, connection: Connection): Session {
+  return {
+    ...{ ...carried, protocol: connection.protocol, connection, will: undefined },
+    expirySeconds: carried.expirySeconds ?? Number.POSITIVE_INFINITY,
+    endsAt: Number.POSITIVE_INFINITY,
+    subscriptions: new Map(),
+  };
 }
 
 /** Stands in the attachment when its state is in the table. */

@@ -11,7 +11,8 @@ import { countRecords, TopicPacketView } from "../link/topic-packet.ts";
 import { DurableSql } from "../log/sql.ts";
 import { JsonProtocol } from "../protocol/json/protocol.ts";
 import { MqttProtocol } from "../protocol/mqtt/protocol.ts";
-import { type Attached, AttachmentStore, attachedSession } from "./attachment.ts";
+import { type Attached, AttachmentStore, attachedSession, carriedSession } from "./attachment.ts";
+import { Attendance } from "./attendance.ts";
 import { Backlog } from "./backlog/backlog.ts";
 import { addressLink, type Broker } from "./broker.ts";
 import { Connection, type Protocol } from "./connection.ts";
@@ -57,6 +58,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   readonly #sessions: Sessions;
   readonly #backlog: Backlog;
   readonly #outbox: Outbox;
+  readonly #attendance: Attendance;
   readonly #tokens = new TokenClock();
   readonly #protocols: Protocol[];
   /** By the name of the object, queues and Topic objects apart. */
@@ -83,6 +85,13 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       ...{ gateway, backlog: this.#backlog, flush: () => this.#flush() },
       link: (namespace, address) => addressLink({ env, links: this.#links }, namespace, address),
     });
+    this.#attendance = new Attendance(
+      {
+        ...{ sql, flush: () => this.#flush() },
+        link: (namespace, topic) => addressLink({ env, links: this.#links }, namespace, `topic:${topic}`),
+      },
+      Date.now(),
+    );
     this.#queues = new Queues(gateway, store, this.#links);
     this.#sys = new Sys(
       {
@@ -104,7 +113,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     });
     const groups = new Groups({ env, queues: this.#queues, afterAnswer: () => this.#flush() });
     this.#sessions = new Sessions({
-      ...{ store, topics, groups, queues: this.#queues },
+      ...{ store, topics, groups, queues: this.#queues, attendance: this.#attendance },
       protocol: (name) => this.#protocol(name) ?? this.#protocols[0]!,
       presence: (session, event) => this.#sys.presence(session, event, Date.now()),
       publishWill: (session, will) => this.#outbox.takeOverWill(session.client, will, Date.now()),
@@ -113,7 +122,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       ...{ env, gateway, topics },
       traffic: (namespace) => this.#sys.traffic(namespace),
       ...{ links: this.#links, sessions: this.#sessions, queues: this.#queues, groups },
-      ...{ backlog: this.#backlog, outbox: this.#outbox },
+      ...{ backlog: this.#backlog, outbox: this.#outbox, attendance: this.#attendance },
       flush: () => this.#flush(),
       welcomed: (connection) => this.#welcomed(connection),
     };
@@ -186,6 +195,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     this.#tokens.run(now);
     for (const protocol of this.#protocols) protocol.run(now);
     this.#sys.run(now);
+    this.#attendance.run(now);
     this.#backlog.expire(now);
     this.#flush();
   }
@@ -278,12 +288,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       const facts = { id, protocol, urlNamespace, principal: principal ?? undefined };
       const connection = this.#connect(socket, facts);
       if (session !== null) {
-        connection.session = {
-          ...{ ...session, protocol, connection, will: undefined },
-          expirySeconds: session.expirySeconds ?? Number.POSITIVE_INFINITY,
-          endsAt: Number.POSITIVE_INFINITY,
-          subscriptions: new Map(),
-        };
+        connection.session = carriedSession(session, connection);
         live.push(connection.session);
       }
     }
@@ -296,6 +301,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     this.#attachments.keepOnly(new Set([...this.#sockets.keys()].map(({ id }) => id)));
     const known = new Set([OUTBOX, ...this.#sessions.ids()]);
     for (const session of this.#backlog.sessions()) if (!known.has(session)) this.#backlog.forget(session);
+    this.#attendance.keepOnly(known);
     this.#outbox.resume();
     this.#flush();
   }
@@ -371,6 +377,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       this.#sessions.nextDeadline,
       this.#tokens.nextDeadline,
       this.#sys.nextDeadline,
+      this.#attendance.nextDeadline,
       ...deadlines,
     );
     if (deadline < this.#alarmAt) {

@@ -1,14 +1,18 @@
 // The machine of a topic object: publishes, subscriptions and the time go in; results, and parcels for gateways and queues, come out.
 // Plain and synchronous; its shell is topic-object.ts.
+import { Writer } from "../bytes/writer.ts";
 import type { RegisteredFilter } from "../directory/rpc.ts";
 import { type Refusal, refuse } from "../errors.ts";
+import { MAX_PRESENCE_MEMBERS } from "../limits.ts";
 import type { Published } from "../link/results.ts";
-import { RecordView } from "../message/record.ts";
+import { isPresence } from "../message/presence.ts";
+import { EMPTY_MESSAGE, JSON_BODY, type Message, RecordView, writeMessage } from "../message/record.ts";
 import { TopicDedup } from "./dedup.ts";
 import { Fan, type Parcel } from "./fan.ts";
 import { Interests, isQueue } from "./interest.ts";
 import { Outbox } from "./outbox.ts";
-import { nothing, type ReadAnswer, read, start } from "./read.ts";
+import { Presence } from "./presence.ts";
+import { type Kept, nothing, type ReadAnswer, read, start } from "./read.ts";
 import { Retained } from "./retained.ts";
 import type { From, ReadRequest, TopicDescription, TopicHistory, TopicSubscribe } from "./rpc.ts";
 import type { TopicSettingsPatch } from "./settings.ts";
@@ -32,13 +36,28 @@ export class Topics {
   readonly #store: TopicStore;
   readonly #states: TopicStates;
   readonly #retained: Retained;
+  readonly #presence: Presence;
+  readonly #kept: Kept;
   readonly #dedup = new TopicDedup();
   #fan = new Fan();
 
-  constructor(store: TopicStore, now: number) {
+  /** @param maxMembers members of one room whom it names */
+  constructor(store: TopicStore, now: number, maxMembers = MAX_PRESENCE_MEMBERS) {
     this.#store = store;
-    this.#states = new TopicStates(store, this.#dedup);
+    this.#presence = new Presence({
+      ...{ store, maxMembers },
+      state: (name, at) => this.#states.get(name, at),
+      tell: (state, body, client, at) => this.#tell(state, body, client, at),
+    });
+    this.#states = new TopicStates(store, this.#dedup, (name) => this.#presence.place(name));
     this.#retained = new Retained(store);
+    this.#kept = {
+      matching: (filter, after) => [
+        ...this.#retained.matching(filter, after),
+        ...this.#presence.matching(filter, after ?? ""),
+      ],
+      get: (topic, at) => this.retained(topic, at),
+    };
     this.interests = new Interests(store);
     this.outbox = new Outbox(store, now);
     this.#loadDedup(now);
@@ -46,7 +65,18 @@ export class Topics {
 
   /** Whether `flush` has something to write. */
   get dirty(): boolean {
-    return this.#states.dirty || this.#retained.dirty || this.interests.dirty || this.#fan.dirty;
+    const books = [this.#states, this.#retained, this.#presence, this.interests, this.#fan];
+    return books.some(({ dirty }) => dirty);
+  }
+
+  /** When `run` wants to be called, ms since the epoch; Infinity when never. */
+  get nextDeadline(): number {
+    return this.#presence.nextDeadline;
+  }
+
+  /** Does what time has made due. */
+  run(now: number): void {
+    this.#presence.run(now);
   }
 
   /** Which topics of a packet the Directory has not been told of. */
@@ -72,6 +102,7 @@ export class Topics {
    */
   publish(records: Uint8Array, now: number, refused?: Map<string, Refusal>): (Published | Refusal)[] {
     const outcomes: (Published | Refusal)[] = [];
+    this.run(now);
     let state: TopicState | undefined;
     for (const view = new RecordView(records); view.valid; view.next()) {
       const { topic } = view;
@@ -116,14 +147,17 @@ export class Topics {
 
   read(request: ReadRequest, now: number): ReadAnswer {
     this.#flushBooks(now);
-    const answer = read(request, this.#states, this.#retained, now);
+    const answer = read(request, this.#states, this.#kept, now);
     this.#flushBooks(now);
     return answer;
   }
 
-  /** The retained message of a topic as a record. */
+  /** The retained message of a topic as a record; of a room its snapshot, which stands where its last change does. */
   retained(topic: string, now: number): Uint8Array | undefined {
-    return this.#retained.get(topic, now);
+    if (!isPresence(topic)) return this.#retained.get(topic, now);
+    const { epoch, seq } = this.#states.get(topic, now);
+    const body = this.#presence.snapshot(topic);
+    return recordOf({ topic, epoch, seq, time: now, body, messageId: `${epoch}-${seq}-all`, retain: true });
   }
 
   /** A stretch of a topic's history. */
@@ -182,6 +216,7 @@ export class Topics {
 
   #publishOne(state: TopicState, view: RecordView, now: number): Published | Refusal {
     const { name: topic, settings } = state;
+    if (isPresence(topic)) return this.#publishPresence(state, view, now);
     const messageId = view.publisherId && settings.dedupWindowMs > 0 ? view.messageId : undefined;
     if (messageId !== undefined) {
       const first = this.#dedup.find(topic, messageId, now, settings.dedupWindowMs);
@@ -210,6 +245,25 @@ export class Topics {
     return { seq, epoch: state.epoch, duplicate: false };
   }
 
+  /** Whatever is repeated is done again, which changes nothing: no id needs to be remembered. */
+  #publishPresence(state: TopicState, view: RecordView, now: number): Published | Refusal {
+    const refusal =
+      this.#check(view, state.name, this.interests.targets(state.name), now) ??
+      this.#presence.publish(state, view, now);
+    return refusal ?? { seq: state.seq, epoch: state.epoch, duplicate: false };
+  }
+
+  /** What a room tells is a message of its topic like any other. */
+  #tell(state: TopicState, body: string, publisher: string, now: number): void {
+    const { name: topic, epoch } = state;
+    const seq = ++state.seq;
+    state.time = now;
+    const targets = this.interests.targets(topic);
+    if (targets.length === 0) return;
+    const record = recordOf({ topic, publisher, epoch, seq, time: now, body, messageId: `${epoch}-${seq}` });
+    this.#fan.add(new RecordView(record), targets);
+  }
+
   #check(
     view: RecordView,
     topic: string,
@@ -234,6 +288,7 @@ export class Topics {
   #flushBooks(now: number): void {
     this.#states.flush(now);
     this.#retained.flush();
+    this.#presence.flush();
     this.interests.flush();
   }
 
@@ -243,7 +298,8 @@ export class Topics {
     const exists =
       (known !== undefined && (known.seq > 0 || known.entered)) ||
       this.#states.isDeclared(topic) ||
-      this.#retained.has(topic);
+      this.#retained.has(topic) ||
+      this.#presence.has(topic);
     return exists ? this.#states.get(topic, now) : undefined;
   }
 
@@ -293,6 +349,14 @@ export class Topics {
     const ids = [...found.values()].sort((a, b) => a.time - b.time || a.seq - b.seq);
     for (const { topic, messageId, ...id } of ids) this.#dedup.add(topic, messageId, id);
   }
+}
+
+/** A record of JSON that the object itself makes. */
+function recordOf(message: Partial<Message>): Uint8Array {
+  const to = new Writer(1024);
+  // How surely it reaches a watcher is the watcher's wish.
+  writeMessage(to, { ...EMPTY_MESSAGE, bodyKind: JSON_BODY, qos: 2, ...message });
+  return to.take();
 }
 
 function unknown(topic: string): Refusal {

@@ -41,6 +41,10 @@ export const HELLO = object(
 );
 export const AUTH = object({ id, token }, ["id", "token"]);
 export const PUBLISH = object({ ...PUBLISH_FIELDS.fields, id, to }, ["to"]);
+export const PRESENCE = object({ id, to, action: { type: "string", maxLength: 16 }, data: { type: "any" } }, [
+  "to",
+  "action",
+]);
 export const SUBSCRIBE = object(
   {
     id,
@@ -68,6 +72,7 @@ export const FRAMES: ReadonlyMap<string, ObjectSpec> = new Map<string, ObjectSpe
   ["hello", HELLO],
   ["auth", AUTH],
   ["publish", PUBLISH],
+  ["presence", PRESENCE],
   ["subscribe", SUBSCRIBE],
   ["credit", CREDIT],
   ["unsubscribe", UNSUBSCRIBE],
@@ -80,6 +85,7 @@ export type ResumeEntry = Infer<typeof RESUME>;
 export type HelloFrame = Infer<typeof HELLO>;
 export type AuthFrame = Infer<typeof AUTH>;
 export type PublishFrame = Infer<typeof PUBLISH>;
+export type PresenceFrame = Infer<typeof PRESENCE>;
 export type SubscribeFrame = Infer<typeof SUBSCRIBE>;
 export type CreditFrame = Infer<typeof CREDIT>;
 export type UnsubscribeFrame = Infer<typeof UNSUBSCRIBE>;

@@ -14,6 +14,7 @@ import type { Subscription, Will } from "../../gateway/session.ts";
 import type { Begun } from "../../gateway/sessions.ts";
 import { MAX_BATCH, MAX_CREDIT, MAX_FRAME_BYTES, MAX_SUBSCRIPTIONS } from "../../limits.ts";
 import { toMessage, toTopic } from "../../message/fields.ts";
+import { checkWill } from "../../message/presence.ts";
 import { writeMessage } from "../../message/record.ts";
 import type { Answer } from "./answers.ts";
 import { CLOSE } from "./close.ts";
@@ -163,7 +164,7 @@ function willOf(
   const { to, delaySeconds = 0, ttlMs = 0, ...fields } = will;
   const address = parseAddress(to);
   if (isRefusal(address)) return address;
-  const forbidden = permits(principal, "publish", to);
+  const forbidden = checkWill(address.name) ?? permits(principal, "publish", to);
   if (forbidden !== undefined) return forbidden;
   const message = toMessage(fields, 0, maxBytes);
   const sound =

@@ -13,12 +13,14 @@ import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
 import { toMessage } from "../../message/fields.ts";
+import { PRESENCE_PREFIX } from "../../message/presence.ts";
 import type { Answer } from "./answers.ts";
 import {
   type ByeFrame,
   type CreditFrame,
   checkFrom,
   type ExtendFrame,
+  type PresenceFrame,
   type PublishFrame,
   type SettleFrame,
   type SubscribeFrame,
@@ -49,6 +51,8 @@ export class Requests {
     switch (op) {
       case "publish":
         return this.#publish(session, frame as PublishFrame, answer);
+      case "presence":
+        return this.#presence(session, frame as PresenceFrame, answer);
       case "settle":
         return this.#settle(session, frame as SettleFrame, answer);
       case "extend":
@@ -77,6 +81,16 @@ export class Requests {
       if (isRefusal(outcome)) answer(errorFrame(id, outcome));
       else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
     });
+  }
+
+  /** A publish to the room's topic, in fewer words. */
+  #presence(session: Session, { id, to, action, data }: PresenceFrame, answer: Answer): void {
+    if (!to.startsWith(TOPIC)) {
+      return answer(errorFrame(id, refuse("bad-address", `a room is topic:ROOM, got ${JSON.stringify(to)}`)));
+    }
+    const topic = PRESENCE_PREFIX + to.slice(TOPIC.length);
+    const asked = id === undefined ? {} : { id };
+    this.#publish(session, { ...asked, to: TOPIC + topic, body: { action, data } }, answer);
   }
 
   #settle(session: Session, frame: SettleFrame, answer: Answer): void {
@@ -193,7 +207,10 @@ export class Requests {
 
   #bye(connection: Connection, { id }: ByeFrame, answer: Answer): void {
     answer(id === undefined ? undefined : okFrame(id, {}));
-    if (connection.session !== undefined) connection.session.will = undefined;
+    if (connection.session !== undefined) {
+      connection.session.will = undefined;
+      this.#broker.attendance.leaveAll(connection.session);
+    }
     this.#broker.sessions.lost(connection, Date.now());
     connection.close(1000, "bye");
   }

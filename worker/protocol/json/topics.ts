@@ -4,9 +4,11 @@ import { isRefusal, type Refusal } from "../../errors.ts";
 import { checkFilter } from "../../filter/filter.ts";
 import { type Broker, topicLink } from "../../gateway/broker.ts";
 import type { TopicRun } from "../../gateway/fanout.ts";
+import type { PublishDone } from "../../gateway/object-link.ts";
 import { PLAIN_OPTIONS, type Session, type TopicSubscription } from "../../gateway/session.ts";
 import { toTopic } from "../../message/fields.ts";
 import { messageFields, quote } from "../../message/json.ts";
+import { isPresence } from "../../message/presence.ts";
 import { type Message, RecordView } from "../../message/record.ts";
 import type { From, TopicPosition } from "../../topic/rpc.ts";
 import type { Answer } from "./answers.ts";
@@ -26,13 +28,15 @@ export class JsonTopics {
   }
 
   publish(session: Session, topic: string, fields: Message, id: number | undefined, answer: Answer): void {
-    const message = toTopic(fields, topic, session.client);
-    if (isRefusal(message)) return answer(errorFrame(id, message));
-    const { messageId } = message;
-    topicLink(this.#broker, session.namespace, topic).publish(message, (outcome) => {
+    const { messageId } = fields;
+    const done: PublishDone = (outcome) => {
       if (isRefusal(outcome)) answer(errorFrame(id, outcome));
       else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
-    });
+    };
+    if (isPresence(topic)) return this.#broker.attendance.publish(session, topic, fields, done);
+    const message = toTopic(fields, topic, session.client);
+    if (isRefusal(message)) done(message);
+    else topicLink(this.#broker, session.namespace, topic).publish(message, done);
   }
 
   /** The answer comes once the subscription is effective, and before its messages. */
