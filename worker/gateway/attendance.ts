@@ -165,8 +165,7 @@ export class Attendance {
 
   /** Tells rooms who has left. [PRS13] */
   #send(): void {
-    if (this.#retry !== undefined) return;
-    while (this.#leaving.length > 0 && this.#underWay < MAX_LEAVING) {
+    while (this.#retry === undefined && this.#leaving.length > 0 && this.#underWay < MAX_LEAVING) {
       const place = this.#leaving.shift()!;
       if (!this.#isBack(place)) this.#tell(place);
     }
