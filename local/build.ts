@@ -26,15 +26,16 @@ export async function bundleWorker(entry: string): Promise<string> {
 }
 
 /** Bundles the client into one ES module for browsers and returns its text. */
-export async function bundleClient(): Promise<string> {
-  return bundle("client/index.ts", { conditions: ["browser"], external: [], minify: true });
+export async function bundleClient(entry = "client/index.ts"): Promise<string> {
+  return bundle(entry, { conditions: ["browser"], external: [], minify: true });
 }
 
-/** Writes what browsers load into a folder: the page, and the client as `client.js`. */
+/** Writes what browsers load into a folder: the page, the client as `client.js`, and what stands beside it. */
 export async function buildAssets(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await cp(`${root}local/page`, folder, { recursive: true });
   await writeFile(`${folder}/client.js`, await bundleClient());
+  await writeFile(`${folder}/presence.js`, await bundleClient("client/presence/presence.ts"));
 }
 
 async function bundle(

@@ -33,6 +33,7 @@ const openToPages = cors({
   maxAge: PREFLIGHT_SECONDS,
 });
 router.use("/client.js", openToPages);
+router.use("/presence.js", openToPages);
 router.use("/v1/*", openToPages);
 router.use("/v1/*", async (c, next) => {
   const request = c.req.raw;
