@@ -4,6 +4,8 @@ import { queueObjectName } from "./address.ts";
 import type { DirectoryRpc } from "./directory/rpc.ts";
 import type { GatewayRpc } from "./gateway/rpc.ts";
 import { MAX_MESSAGE_BYTES, MAX_PRESENCE_MEMBERS, MAX_ROW_BYTES } from "./limits.ts";
+import type { MessageHandler } from "./push/service.ts";
+import { SERVICE_PREFIX } from "./push/spec.ts";
 import type { QueueRpc } from "./queue/rpc.ts";
 import { topicObjectName } from "./topic/placement.ts";
 import type { TopicRpc } from "./topic/rpc.ts";
@@ -37,8 +39,16 @@ export interface Env {
   DUNLIN_MAX_PRESENCE_MEMBERS?: string;
   /** The longest keep alive that MQTT clients may ask for, seconds; none unless set. */
   DUNLIN_MAX_KEEP_ALIVE_SECONDS?: string;
+  /** Hosts that queues may push to, separated by commas, `.example.com` for all below it; any unless set. */
+  DUNLIN_PUSH_HOSTS?: string;
   /** "true": MQTT clients that overrun the announced Receive Maximum are not disconnected. */
   DUNLIN_MQTT_LENIENT?: string;
+}
+
+/** A Worker bound to take messages, by the name of the binding. */
+export function handlerOf(env: Env, name: string): MessageHandler | undefined {
+  if (!name.startsWith(SERVICE_PREFIX)) return undefined;
+  return (env as unknown as Record<string, MessageHandler | undefined>)[name];
 }
 
 /** The object that owns a queue. */

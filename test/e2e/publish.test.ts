@@ -156,8 +156,6 @@ describe("what is not served", () => {
     for (const frame of [
       { op: "commit", publish: [{ to: "queue:q", body: 1 }], settle: [] },
       { op: "request", to: "queue:q", body: 1, timeoutMs: 1_000 },
-      { op: "publish", to: "queue:q", body: 1, expectSeq: 0 },
-      { op: "subscribe", sub: 1, to: "queue:q", filter: "colour = 'red'" },
     ]) {
       expectError(await wire.error(frame), 5, "not-supported");
     }

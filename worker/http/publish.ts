@@ -1,10 +1,14 @@
 // POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
+
+import { permits } from "../auth/permission.ts";
 import { ANYONE } from "../auth/principal.ts";
+import { Writer } from "../bytes/writer.ts";
 import { maxMessageBytes } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_BATCH, MAX_CLIENT_ID_CHARS, MAX_FRAME_BYTES } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
-import { type QueueResults, readResults } from "../link/results.ts";
+import { type Condition, conditionOf } from "../link/condition.ts";
+import { type Published, type QueueResults, readResults } from "../link/results.ts";
 import { PUBLISH_FIELDS, type PublishFields, toMessage, toTopic, withPayload } from "../message/fields.ts";
 import { isPresence } from "../message/presence.ts";
 import { type Message, writeMessage } from "../message/record.ts";
@@ -31,6 +35,12 @@ interface Receipt {
   seq: number;
   epoch: number;
   duplicate: boolean;
+}
+
+/** A message and what must hold for it to be stored. */
+interface Outgoing {
+  message: Message;
+  condition: Condition | undefined;
 }
 
 /** A call that publishes, and what its messages are for. */
@@ -100,8 +110,9 @@ async function publishBody(call: PublishCall, common: PublishFields): Promise<Re
   if (isRefusal(bytes)) return bytes;
   const payload = payloadOf(bytes, headers.get("content-type") ?? "");
   if (isRefusal(payload)) return payload;
-  const message = withPayload(payload, merged(event, common), Date.now(), maxBytes);
-  return isRefusal(message) ? message : storeOne(call, message);
+  const fields = merged(event, common);
+  const message = refuseReceipt(call, fields) ?? withPayload(payload, fields, Date.now(), maxBytes);
+  return isRefusal(message) ? message : storeOne(call, message, conditionOf(fields));
 }
 
 async function publishEvent(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
@@ -109,8 +120,9 @@ async function publishEvent(call: PublishCall, common: PublishFields): Promise<R
   if (isRefusal(parsed)) return parsed;
   const event = structuredEvent(parsed.value, "");
   if (isRefusal(event)) return event;
-  const message = toMessage(merged(event, common), Date.now(), maxMessageBytes(call.env));
-  return isRefusal(message) ? message : storeOne(call, message);
+  const fields = merged(event, common);
+  const message = refuseReceipt(call, fields) ?? toMessage(fields, Date.now(), maxMessageBytes(call.env));
+  return isRefusal(message) ? message : storeOne(call, message, conditionOf(fields));
 }
 
 async function publishMany(
@@ -125,17 +137,18 @@ async function publishMany(
   const now = Date.now();
   const maxBytes = maxMessageBytes(call.env);
   const { messageId: key, ...defaults } = common;
-  const messages: (Message | Refusal)[] = [];
+  const messages: (Outgoing | Refusal)[] = [];
   for (const [index, entry] of entries.entries()) {
     // One key for many messages: each gets its own from it, so that the batch can be repeated as a whole.
     const keyed = key === undefined || entry.messageId !== undefined ? {} : { messageId: `${key}/${index}` };
-    const given = toMessage({ ...merged(defaults, entry), ...keyed }, now, maxBytes);
+    const fields = { ...merged(defaults, entry), ...keyed };
+    const given = refuseReceipt(call, fields) ?? toMessage(fields, now, maxBytes);
     const message = isRefusal(given) ? given : call.adapt(given);
     // Too large is the fate of one message; anything else means that the batch is not what its sender meant.
     if (isRefusal(message) && message.kind !== "message-too-large") {
       return refuse(message.kind, `messages[${index}]: ${message.message}`);
     }
-    messages.push(message);
+    messages.push(isRefusal(message) ? message : { message, condition: conditionOf(fields) });
   }
   return storeMany(call, messages);
 }
@@ -179,19 +192,28 @@ function merged(under: PublishFields, over: PublishFields): PublishFields {
   return { ...under, ...over, headers: { ...under.headers, ...over.headers } };
 }
 
-async function storeOne(call: PublishCall, given: Message): Promise<Response | Refusal> {
+/** Whoever asks for receipts must be allowed to publish where they go. */
+function refuseReceipt({ principal }: Call, { receiptTo }: PublishFields): Refusal | undefined {
+  return receiptTo === undefined ? undefined : permits(principal, "publish", receiptTo);
+}
+
+async function storeOne(
+  call: PublishCall,
+  given: Message,
+  condition: Condition | undefined,
+): Promise<Response | Refusal> {
   const message = call.adapt(given);
   if (isRefusal(message)) return message;
-  const stored = await store(call, [message]);
+  const stored = await store(call, [{ message, condition }]);
   if (isRefusal(stored)) return stored;
   const [receipt] = stored;
   return isRefusal(receipt) ? receipt : json(receipt, 201);
 }
 
-async function storeMany(call: PublishCall, messages: (Message | Refusal)[]): Promise<Response | Refusal> {
+async function storeMany(call: PublishCall, messages: (Outgoing | Refusal)[]): Promise<Response | Refusal> {
   const stored = await store(
     call,
-    messages.filter((message): message is Message => !isRefusal(message)),
+    messages.filter((message): message is Outgoing => !isRefusal(message)),
   );
   if (isRefusal(stored)) return stored;
   let next = 0;
@@ -205,23 +227,31 @@ async function storeMany(call: PublishCall, messages: (Message | Refusal)[]): Pr
 }
 
 /** Has the destination take messages; the answers come in their order. */
-async function store(call: PublishCall, messages: Message[]): Promise<(Receipt | Refusal)[] | Refusal> {
+async function store(call: PublishCall, messages: Outgoing[]): Promise<(Receipt | Refusal)[] | Refusal> {
   if (messages.length === 0) return [];
   const packet = new CommandWriter();
-  const mark = packet.beginPublish();
-  for (const message of messages) writeMessage(packet.to, message);
-  packet.endPublish(mark);
+  const isPlain = messages.every(({ condition }) => condition === undefined);
+  // A command holds many messages without conditions, or one with them.
+  for (const together of isPlain ? [messages] : messages.map((message) => [message])) {
+    const records = new Writer(1024);
+    for (const { message } of together) writeMessage(records, message);
+    const [{ condition } = { condition: undefined }] = together;
+    packet.command({ type: "publish", records: records.take(), ...(condition && { condition }) });
+  }
   const answer = await reach(call.destination.apply(packet.take()));
   if (isRefusal(answer)) return answer;
   return receipts(messages, readResults(answer.results));
 }
 
-function receipts(messages: Message[], { results }: QueueResults): (Receipt | Refusal)[] | Refusal {
-  const result = results[0];
-  if (result?.type === "refused") return result.refusal;
-  if (result?.type !== "published") throw new TypeError(`a publish was answered with ${result?.type}`);
-  return messages.map(({ messageId }, index) => {
-    const outcome = result.messages[index]!;
+function receipts(messages: Outgoing[], { results }: QueueResults): (Receipt | Refusal)[] | Refusal {
+  const outcomes: (Published | Refusal)[] = [];
+  for (const result of results) {
+    if (result.type === "refused") return result.refusal;
+    if (result.type !== "published") throw new TypeError(`a publish was answered with ${result.type}`);
+    outcomes.push(...result.messages);
+  }
+  return messages.map(({ message: { messageId } }, index) => {
+    const outcome = outcomes[index]!;
     return isRefusal(outcome)
       ? outcome
       : { messageId, seq: outcome.seq, epoch: outcome.epoch, duplicate: outcome.duplicate };

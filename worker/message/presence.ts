@@ -1,8 +1,9 @@
 // Presence as messages: what a client says to a room (the topic `$presence/ROOM`), and what the room says to those who watch it.
 import { decodeText } from "../bytes/reader.ts";
+import { Writer } from "../bytes/writer.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { MAX_PRESENCE_DATA_BYTES } from "../limits.ts";
-import { JSON_BODY, type Message } from "./record.ts";
+import { EMPTY_MESSAGE, JSON_BODY, type Message, writeMessage } from "./record.ts";
 
 /** Where the topics of rooms begin. */
 export const PRESENCE_PREFIX = "$presence/";
@@ -27,6 +28,11 @@ export interface Member {
 /** Whether a topic (or what a filter begins with) is a room's. */
 export function isPresence(topic: string): boolean {
   return topic.startsWith(PRESENCE_PREFIX);
+}
+
+/** What is said to a room changes it in any case: a condition has nothing to hold on to. */
+export function noConditions(): Refusal {
+  return refuse("not-supported", "a room takes what is said without a condition");
 }
 
 /** A session leaves its rooms when it ends, and has no will for them. */
@@ -87,4 +93,20 @@ export function toPresence(
     ...{ topic, publisher: client, group: session, retain: false },
     ...{ bodyKind: JSON_BODY, body, contentType: "" },
   };
+}
+
+/**
+ * What a room tells, as a record of its topic; the id is its place. How surely it reaches a watcher is the watcher's wish.
+ *
+ * @param place the topic, and the seq that this gets
+ */
+export function roomRecord(
+  { name, epoch, seq }: { name: string; epoch: number; seq: number },
+  told: Partial<Message>,
+): Uint8Array {
+  const messageId = `${epoch}-${seq}${told.retain ? "-all" : ""}`;
+  const to = new Writer(1024);
+  const place = { topic: name, epoch, seq, messageId };
+  writeMessage(to, { ...EMPTY_MESSAGE, bodyKind: JSON_BODY, qos: 2, ...place, ...told });
+  return to.take();
 }

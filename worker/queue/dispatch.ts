@@ -2,6 +2,7 @@
 import { MAX_OUTSTANDING, MAX_PARKED } from "../limits.ts";
 import type { Entry } from "./entry.ts";
 import { expire } from "./failures.ts";
+import { watchReceipt } from "./receipts.ts";
 import type { Turn } from "./turn.ts";
 
 /** Leases ready messages to consumers with credit until one of the two runs out. */
@@ -48,7 +49,9 @@ export function takeNext(turn: Turn): Entry | undefined {
   if (position === undefined || view === undefined) {
     throw new Error(`${ledger.untaken} messages are counted after ${ledger.cursor}, and the log has none`);
   }
-  return ledger.take(position, view);
+  const entry = ledger.take(position, view);
+  watchReceipt(turn, position, view);
+  return entry;
 }
 
 function isOver(entry: Entry, now: number): boolean {

@@ -1,13 +1,20 @@
 // The books of a queue: every message before the cursor that is not done, who holds it, and the counts. Each method is one fact;
 // it changes the books and records the fact, and replaying the recorded facts rebuilds the same books. Decides nothing.
 import { MAX_SOURCES } from "../limits.ts";
+import { Books } from "./book.ts";
 import { type Consumer, type ConsumerFacts, Consumers } from "./consumers.ts";
 import type { Counts, End, Entry, Taken } from "./entry.ts";
 import type { EventWriter } from "./events.ts";
 import { Heap } from "./heap.ts";
 import { Outcomes } from "./outcomes.ts";
+import { Producers } from "./producers.ts";
+import { PushTarget } from "./push-target.ts";
+import { Receipts } from "./receipts.ts";
+import { Redrive } from "./redrive.ts";
+import { Schedules } from "./schedules.ts";
 import { type Segments, segmentKey } from "./segments.ts";
 import { DEFAULT_SETTINGS, type QueueSettings } from "./settings.ts";
+import { pruneTimers } from "./timers.ts";
 
 /** No queue sends more than this in a millisecond of its life. */
 const OUTBOX_IDS_PER_MS = 1_000;
@@ -50,6 +57,13 @@ export class Ledger {
   untaken = 0;
   outcomes = new Outcomes();
   readonly segments: Segments;
+  /** Parts of the books with facts of their own. */
+  readonly producers = new Producers();
+  readonly redrive = new Redrive();
+  readonly schedules = new Schedules();
+  readonly receipts = new Receipts();
+  readonly push = new PushTarget();
+  readonly books = new Books([this.producers, this.redrive, this.schedules, this.receipts, this.push]);
   #journal: EventWriter | undefined;
 
   constructor(segments: Segments) {
@@ -59,6 +73,7 @@ export class Ledger {
   /** From now on facts are recorded to this writer (undefined while old facts are replayed). */
   record(journal: EventWriter | undefined): void {
     this.#journal = journal;
+    this.books.record(journal);
   }
 
   /** The first lease gets the number after `lease`: a random start keeps handles of different queues apart. */
@@ -128,6 +143,8 @@ export class Ledger {
     };
     this.entries.set(position, entry);
     if (group !== "") this.#joinGroup(entry);
+    // It is mostly leased at once, and then leaves the heap as a stale one; what is looked past must be found again.
+    if (entry.state === "ready") this.readyHeap.push(position, position);
     this.#watchExpiry(entry);
     return entry;
   }
@@ -366,16 +383,8 @@ export class Ledger {
     this.readyHeap.push(next, next);
   }
 
-  /** Stale timers would pile up behind a long lease: when they outnumber the entries, they are made anew. */
   #setTimer(time: number, position: number): void {
-    if (this.timers.size > 4 * this.entries.size + 1_024) {
-      this.timers.clear();
-      for (const entry of this.entries.values()) {
-        if (entry.deadline > 0 && entry.position !== position)
-          this.timers.push(entry.deadline, entry.position);
-        if (entry.expiresAt > 0) this.timers.push(entry.expiresAt, entry.position);
-      }
-    }
+    pruneTimers(this.timers, this.entries, position);
     this.timers.push(time, position);
   }
 

@@ -9,6 +9,8 @@ import type { Sql, SqlRow, SqlValue } from "../log/sql.ts";
  *   room      ( name TEXT PRIMARY KEY | epoch, seq, members, bytes, counted, due )   rooms that are not empty: their topic's place, how many
  *               are in it, bytes of their ids and data, 1 while only the count is told, when time changes it next (ms, 0 for never)
  *   member    ( room TEXT, client TEXT PRIMARY KEY | session, since, expires, data )   session "" for none, ms, 0 for never, JSON text
+ *   source    ( name TEXT PRIMARY KEY | id )      the last transfer taken from another object
+ *   producer  ( name TEXT PRIMARY KEY | time, state )   topic, NUL and producer; ms; ProducerState as JSON text
  *   history_N ( seq INTEGER PRIMARY KEY | last, time, bytes, total, ids, data BLOB )   one turn's records of topic number N: first and
  *               last seq, ms, bytes of data, bytes of all rows up to it, whether publishers chose ids
  *   outbox_N  ( id INTEGER PRIMARY KEY | time, bytes, ids, cursors, targets, data BLOB )   one turn's records for durable targets; the
@@ -25,6 +27,8 @@ const TABLES = {
   room: "name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, members INTEGER NOT NULL, bytes INTEGER NOT NULL, counted INTEGER NOT NULL, due INTEGER NOT NULL",
   member:
     "room TEXT NOT NULL, client TEXT NOT NULL, session TEXT NOT NULL, since INTEGER NOT NULL, expires INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (room, client)",
+  source: "name TEXT PRIMARY KEY, id INTEGER NOT NULL",
+  producer: "name TEXT PRIMARY KEY, time INTEGER NOT NULL, state TEXT NOT NULL",
 } as const;
 const HISTORY =
   "seq INTEGER PRIMARY KEY, last INTEGER NOT NULL, time INTEGER NOT NULL, bytes INTEGER NOT NULL, total INTEGER NOT NULL, ids INTEGER NOT NULL, data BLOB NOT NULL";

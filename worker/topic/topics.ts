@@ -1,23 +1,36 @@
 // The machine of a topic object: publishes, subscriptions and the time go in; results, and parcels for gateways and queues, come out.
 // Plain and synchronous; its shell is topic-object.ts.
-import { Writer } from "../bytes/writer.ts";
 import type { RegisteredFilter } from "../directory/rpc.ts";
-import { type Refusal, refuse } from "../errors.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_PRESENCE_MEMBERS } from "../limits.ts";
+import type { Condition } from "../link/condition.ts";
 import type { Published } from "../link/results.ts";
-import { isPresence } from "../message/presence.ts";
-import { EMPTY_MESSAGE, JSON_BODY, type Message, RecordView, writeMessage } from "../message/record.ts";
+import { isPresence, noConditions, roomRecord } from "../message/presence.ts";
+import { RecordView } from "../message/record.ts";
+import { checkCondition } from "./condition.ts";
 import { TopicDedup } from "./dedup.ts";
 import { Fan, type Parcel } from "./fan.ts";
 import { Interests, isQueue } from "./interest.ts";
 import { Outbox } from "./outbox.ts";
 import { Presence } from "./presence.ts";
+import { TopicProducers } from "./producers.ts";
 import { type Kept, nothing, type ReadAnswer, read, start } from "./read.ts";
 import { Retained } from "./retained.ts";
 import type { From, ReadRequest, TopicDescription, TopicHistory, TopicSubscribe } from "./rpc.ts";
 import type { TopicSettingsPatch } from "./settings.ts";
+import { TopicSources } from "./sources.ts";
 import { type TopicState, TopicStates } from "./state.ts";
 import type { TopicStore } from "./store.ts";
+
+/** How records are published. */
+interface PublishOptions {
+  /** Topics that may not come into being. */
+  refused?: Map<string, Refusal>;
+  /** What must hold for the one record to be published. */
+  condition?: Condition | undefined;
+  /** They come from another object, which keeps them until they are here. */
+  transferred?: boolean;
+}
 
 /** Bytes of history in one answer. */
 const MAX_HISTORY_BYTES = 4_000_000;
@@ -38,6 +51,8 @@ export class Topics {
   readonly #retained: Retained;
   readonly #presence: Presence;
   readonly #kept: Kept;
+  readonly #sources: TopicSources;
+  readonly #producers: TopicProducers;
   readonly #dedup = new TopicDedup();
   #fan = new Fan();
 
@@ -58,6 +73,8 @@ export class Topics {
       ],
       get: (topic, at) => this.retained(topic, at),
     };
+    this.#sources = new TopicSources(store);
+    this.#producers = new TopicProducers(store);
     this.interests = new Interests(store);
     this.outbox = new Outbox(store, now);
     this.#loadDedup(now);
@@ -65,7 +82,10 @@ export class Topics {
 
   /** Whether `flush` has something to write. */
   get dirty(): boolean {
-    const books = [this.#states, this.#retained, this.#presence, this.interests, this.#fan];
+    const books = [
+      ...[this.#states, this.#retained, this.#presence, this.#sources, this.#producers],
+      ...[this.interests, this.#fan],
+    ];
     return books.some(({ dirty }) => dirty);
   }
 
@@ -97,10 +117,12 @@ export class Topics {
 
   /**
    * Publishes the records of a packet; one outcome for each, in their order. Writes seq, epoch and time into the records.
-   *
-   * @param refused topics that may not come into being
    */
-  publish(records: Uint8Array, now: number, refused?: Map<string, Refusal>): (Published | Refusal)[] {
+  publish(
+    records: Uint8Array,
+    now: number,
+    { refused, condition, transferred = false }: PublishOptions = {},
+  ): (Published | Refusal)[] {
     const outcomes: (Published | Refusal)[] = [];
     this.run(now);
     let state: TopicState | undefined;
@@ -112,9 +134,20 @@ export class Topics {
         continue;
       }
       if (state?.name !== topic) state = this.#states.get(topic, now);
-      outcomes.push(this.#publishOne(state, view, now));
+      outcomes.push(this.#publishOne(state, view, now, { condition, transferred }));
     }
     return outcomes;
+  }
+
+  /**
+   * Publishes another object's messages, unless this transfer was taken before. They are beyond the limit on retained messages: one
+   * that found no room would be lost.
+   *
+   * @returns one outcome for each; none for a transfer taken before; a refusal when it must be sent again later
+   */
+  transfer(source: string, id: number, records: Uint8Array, now: number): (Published | Refusal)[] | Refusal {
+    if (this.outbox.full) return tooFarBehind();
+    return this.#sources.take(source, id) ? this.publish(records, now, { transferred: true }) : [];
   }
 
   /** Ends a turn: stores what must be, and hands out what is to be sent. */
@@ -135,11 +168,11 @@ export class Topics {
    * @param since the number of the last packet made for the target
    */
   subscribe(
-    { target, filter, durable, read: request }: TopicSubscribe,
+    { target, filter, durable, selector, read: request }: TopicSubscribe,
     since: number,
     now: number,
   ): ReadAnswer | Refusal {
-    const refusal = this.interests.add(filter, target, durable, since);
+    const refusal = this.interests.add(filter, target, durable, since, selector);
     if (refusal !== undefined) return refusal;
     if (isQueue(target)) return nothing();
     return this.read(request ?? { filter, from: "new", retained: "none", limitBytes: 0 }, now);
@@ -155,9 +188,8 @@ export class Topics {
   /** The retained message of a topic as a record; of a room its snapshot, which stands where its last change does. */
   retained(topic: string, now: number): Uint8Array | undefined {
     if (!isPresence(topic)) return this.#retained.get(topic, now);
-    const { epoch, seq } = this.#states.get(topic, now);
     const body = this.#presence.snapshot(topic);
-    return recordOf({ topic, epoch, seq, time: now, body, messageId: `${epoch}-${seq}-all`, retain: true });
+    return roomRecord(this.#states.get(topic, now), { time: now, body, retain: true });
   }
 
   /** A stretch of a topic's history. */
@@ -195,6 +227,7 @@ export class Topics {
     this.#store.write("removed", "INSERT OR REPLACE INTO removed VALUES (?, ?)", topic, epoch);
     this.#retained.remove(topic);
     this.#dedup.forget(topic);
+    this.#producers.forget(topic);
     return undefined;
   }
 
@@ -214,22 +247,40 @@ export class Topics {
     );
   }
 
-  #publishOne(state: TopicState, view: RecordView, now: number): Published | Refusal {
+  #publishOne(
+    state: TopicState,
+    view: RecordView,
+    now: number,
+    options: PublishOptions,
+  ): Published | Refusal {
     const { name: topic, settings } = state;
-    if (isPresence(topic)) return this.#publishPresence(state, view, now);
-    const messageId = view.publisherId && settings.dedupWindowMs > 0 ? view.messageId : undefined;
+    const { condition, transferred } = options;
+    if (isPresence(topic)) return this.#publishPresence(state, view, now, options);
+    const { dedupWindowMs } = settings;
+    const sequence = condition?.producer;
+    const known = sequence && this.#producers.check(topic, sequence, now, dedupWindowMs);
+    if (isRefusal(known)) return known;
+    if (known !== undefined) return { ...known, duplicate: true };
+    const messageId = view.publisherId && dedupWindowMs > 0 ? view.messageId : undefined;
     if (messageId !== undefined) {
-      const first = this.#dedup.find(topic, messageId, now, settings.dedupWindowMs);
-      if (first !== undefined) return { seq: first.seq, epoch: first.epoch, duplicate: true };
+      const first = this.#dedup.find(topic, messageId, now, dedupWindowMs);
+      if (first !== undefined) {
+        // What came before by another way takes the place that it has in the producer's sequence now.
+        if (sequence !== undefined) this.#producers.add(topic, sequence, first, now);
+        return { seq: first.seq, epoch: first.epoch, duplicate: true };
+      }
     }
-    const targets = this.interests.targets(topic);
-    const refusal = this.#check(view, topic, targets, now);
+    view.setTime(now);
+    const targets = this.interests.targetsOf(topic, view);
+    const refusal =
+      (transferred ? undefined : this.#check(view, topic, targets, now)) ??
+      (condition && checkCondition(condition, state.seq, targets.length));
     if (refusal !== undefined) return refusal;
     const seq = ++state.seq;
     state.time = now;
     view.setSeq(seq);
     view.setEpoch(state.epoch);
-    view.setTime(now);
+    if (sequence !== undefined) this.#producers.add(topic, sequence, { seq, epoch: state.epoch }, now);
     if (messageId !== undefined) {
       this.#dedup.add(topic, messageId, { epoch: state.epoch, seq, time: now });
     }
@@ -246,22 +297,27 @@ export class Topics {
   }
 
   /** Whatever is repeated is done again, which changes nothing: no id needs to be remembered. */
-  #publishPresence(state: TopicState, view: RecordView, now: number): Published | Refusal {
+  #publishPresence(
+    state: TopicState,
+    view: RecordView,
+    now: number,
+    { condition, transferred }: PublishOptions,
+  ): Published | Refusal {
+    if (condition !== undefined) return noConditions();
+    const targets = this.interests.targets(state.name);
     const refusal =
-      this.#check(view, state.name, this.interests.targets(state.name), now) ??
+      (transferred ? undefined : this.#check(view, state.name, targets, now)) ??
       this.#presence.publish(state, view, now);
     return refusal ?? { seq: state.seq, epoch: state.epoch, duplicate: false };
   }
 
   /** What a room tells is a message of its topic like any other. */
   #tell(state: TopicState, body: string, publisher: string, now: number): void {
-    const { name: topic, epoch } = state;
-    const seq = ++state.seq;
+    state.seq++;
     state.time = now;
-    const targets = this.interests.targets(topic);
-    if (targets.length === 0) return;
-    const record = recordOf({ topic, publisher, epoch, seq, time: now, body, messageId: `${epoch}-${seq}` });
-    this.#fan.add(new RecordView(record), targets);
+    const view = new RecordView(roomRecord(state, { publisher, time: now, body }));
+    const targets = this.interests.targetsOf(state.name, view);
+    if (targets.length > 0) this.#fan.add(view, targets);
   }
 
   #check(
@@ -277,18 +333,15 @@ export class Topics {
     }
     if (!this.outbox.full) return undefined;
     const kept = targets.some(({ queue, durable }) => queue || (durable && view.qos > 0));
-    if (!kept) return undefined;
-    return refuse(
-      "too-many",
-      "subscribers that must get this message are too far behind; repeat later",
-      1_000,
-    );
+    return kept ? tooFarBehind() : undefined;
   }
 
   #flushBooks(now: number): void {
     this.#states.flush(now);
     this.#retained.flush();
     this.#presence.flush();
+    this.#sources.flush();
+    this.#producers.flush();
     this.interests.flush();
   }
 
@@ -324,39 +377,20 @@ export class Topics {
   /** Reads back the ids of the dedup window from wherever their messages were stored. */
   #loadDedup(now: number): void {
     const notBefore = now - this.#states.longestWindowMs;
-    const removed = new Map(
-      this.#store
-        .read("removed", "SELECT name, epoch FROM removed")
-        .map((row) => [row.name, row.epoch as number]),
-    );
-    const found = new Map<
-      string,
-      { topic: string; messageId: string; epoch: number; seq: number; time: number }
-    >();
-    const take = (records: Uint8Array) => {
-      for (const view = new RecordView(records); view.valid; view.next()) {
-        const { time, seq, epoch, topic, messageId } = view;
-        if (!view.publisherId || time <= notBefore || epoch <= (removed.get(topic) ?? 0)) continue;
-        const key = `${topic}\0${messageId}\0${epoch}\0${seq}`;
-        found.set(key, { topic, messageId, epoch, seq, time });
-      }
-    };
-    for (const records of this.outbox.remembered(notBefore)) take(records);
-    for (const records of this.#retained.remembered(notBefore)) take(records);
-    for (const state of this.#states.withHistory(now)) {
-      for (const records of state.history!.remembered(notBefore)) take(records);
-    }
-    const ids = [...found.values()].sort((a, b) => a.time - b.time || a.seq - b.seq);
-    for (const { topic, messageId, ...id } of ids) this.#dedup.add(topic, messageId, id);
+    const rows = this.#store.read("removed", "SELECT name, epoch FROM removed");
+    const removed = new Map(rows.map((row) => [row.name as string, row.epoch as number]));
+    this.#dedup.load(this.#remembered(notBefore, now), notBefore, removed);
+  }
+
+  *#remembered(notBefore: number, now: number): Generator<Uint8Array> {
+    yield* this.outbox.remembered(notBefore);
+    yield* this.#retained.remembered(notBefore);
+    for (const { history } of this.#states.withHistory(now)) yield* history!.remembered(notBefore);
   }
 }
 
-/** A record of JSON that the object itself makes. */
-function recordOf(message: Partial<Message>): Uint8Array {
-  const to = new Writer(1024);
-  // How surely it reaches a watcher is the watcher's wish.
-  writeMessage(to, { ...EMPTY_MESSAGE, bodyKind: JSON_BODY, qos: 2, ...message });
-  return to.take();
+function tooFarBehind(): Refusal {
+  return refuse("too-many", "subscribers that must get this message are too far behind; repeat later", 1_000);
 }
 
 function unknown(topic: string): Refusal {

@@ -33,6 +33,8 @@ const entry = fc.record({
 const consumer = fc.record({
   ref: fc.integer({ min: 1, max: 5 }),
   gateway: name,
+  client: name,
+  filter: name,
   credit: fc.nat({ max: 10_000 }),
   leaseMs: fc.nat({ max: 43_200_000 }),
   generation: fc.nat({ max: 2 ** 32 - 1 }),
@@ -114,6 +116,8 @@ describe("a checkpoint", () => {
     ledger.consumers.add({
       ref: 1,
       gateway: "g",
+      client: "c",
+      filter: "",
       credit: 1,
       leaseMs: 0,
       generation: 1,

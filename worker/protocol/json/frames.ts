@@ -23,7 +23,8 @@ const leaseMs = { type: "integer", minimum: MIN_LEASE_MS, maximum: MAX_LEASE_MS 
 const place = { type: "integer", minimum: 0, maximum: MAX_INTEGER } as const;
 const delaySeconds = { type: "integer", minimum: 0, maximum: MAX_SESSION_EXPIRY_SECONDS } as const;
 const credit = { type: "integer", minimum: 0, maximum: MAX_CREDIT } as const;
-const RESUME = object({ sub, to, epoch: place, seq: place, credit }, ["sub", "to"]);
+const filter = { type: "any" } as const;
+const RESUME = object({ sub, to, epoch: place, seq: place, credit, filter }, ["sub", "to"]);
 
 export const HELLO = object(
   {
@@ -53,7 +54,7 @@ export const SUBSCRIBE = object(
     credit,
     leaseMs,
     durable: { type: "string", minLength: 1, maxLength: MAX_CLIENT_ID_CHARS },
-    filter: { type: "any" },
+    filter,
     from: { type: "any" },
   },
   ["id", "sub", "to"],
@@ -87,6 +88,8 @@ export type AuthFrame = Infer<typeof AUTH>;
 export type PublishFrame = Infer<typeof PUBLISH>;
 export type PresenceFrame = Infer<typeof PRESENCE>;
 export type SubscribeFrame = Infer<typeof SUBSCRIBE>;
+/** A subscribe whose `filter` is a selector's text, "" for none. */
+export type CheckedSubscribe = Omit<SubscribeFrame, "filter"> & { filter: string };
 export type CreditFrame = Infer<typeof CREDIT>;
 export type UnsubscribeFrame = Infer<typeof UNSUBSCRIBE>;
 export type SettleFrame = Infer<typeof SETTLE>;

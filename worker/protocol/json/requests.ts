@@ -9,14 +9,17 @@ import type { Broker } from "../../gateway/broker.ts";
 import type { Connection } from "../../gateway/connection.ts";
 import { PLAIN_OPTIONS, type QueueSubscription, type Session } from "../../gateway/session.ts";
 import { DEFAULT_CREDIT, MAX_CREDIT } from "../../limits.ts";
+import { conditionOf } from "../../link/condition.ts";
 import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
 import { toMessage } from "../../message/fields.ts";
 import { PRESENCE_PREFIX } from "../../message/presence.ts";
+import { checkFilterField } from "../../selector/selector.ts";
 import type { Answer } from "./answers.ts";
 import {
   type ByeFrame,
+  type CheckedSubscribe,
   type CreditFrame,
   checkFrom,
   type ExtendFrame,
@@ -72,15 +75,21 @@ export class Requests {
     const { id, to } = frame;
     const address = addressOf(to, session.principal, "publish");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    const message = toMessage(frame, Date.now(), this.#maxMessageBytes);
+    const message =
+      (frame.receiptTo && permits(session.principal, "publish", frame.receiptTo)) ||
+      toMessage(frame, Date.now(), this.#maxMessageBytes);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     this.#broker.traffic(session.namespace).messagesReceived++;
-    if (address.kind === "topic") return this.#topics.publish(session, address.name, message, id, answer);
+    if (address.kind === "topic") return this.#topics.publish(session, address.name, message, frame, answer);
     const { messageId } = message;
-    this.#broker.links.queue(queueObjectName(session.namespace, address.name)).publish(message, (outcome) => {
-      if (isRefusal(outcome)) answer(errorFrame(id, outcome));
-      else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
-    });
+    this.#broker.links.queue(queueObjectName(session.namespace, address.name)).publish(
+      message,
+      (outcome) => {
+        if (isRefusal(outcome)) answer(errorFrame(id, outcome));
+        else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
+      },
+      conditionOf(frame),
+    );
   }
 
   /** A publish to the room's topic, in fewer words. */
@@ -118,26 +127,29 @@ export class Requests {
   }
 
   #subscribe(session: Session, frame: SubscribeFrame, answer: Answer): void {
-    const { id, to, durable, filter, from } = frame;
+    const { id, to, durable, from } = frame;
     const wrong = checkFrom(from);
     if (wrong !== undefined) return answer(errorFrame(id, refuse("bad-field", wrong)));
-    if (filter !== undefined) {
-      return answer(errorFrame(id, refuse("not-supported", "filters of message headers are not served")));
-    }
+    const filter = checkFilterField(frame.filter);
+    if (isRefusal(filter)) return answer(errorFrame(id, filter));
+    const checked = { ...frame, filter };
     if (to.startsWith(TOPIC)) {
       const topicFilter = to.slice(TOPIC.length);
-      if (durable === undefined) return this.#topics.subscribe(session, frame, topicFilter, answer);
-      return this.#subscribeDurably(session, frame, topicFilter, durable, answer);
+      if (durable === undefined) return this.#topics.subscribe(session, checked, topicFilter, answer);
+      return this.#subscribeDurably(session, checked, topicFilter, durable, answer);
     }
     const address = addressOf(to, session.principal, "consume");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    this.#consume(session, frame, address, answer);
+    this.#consume(session, checked, address, answer);
   }
 
-  /** A durable subscription is a queue that the topics feed: whoever consumes under its name shares what it keeps. */
+  /**
+   * A durable subscription is a queue that the topics feed: whoever consumes under its name shares what it keeps. So its binding
+   * carries everything, and each consumer has a selector of its own.
+   */
   #subscribeDurably(
     session: Session,
-    frame: SubscribeFrame,
+    frame: CheckedSubscribe,
     filter: string,
     name: string,
     answer: Answer,
@@ -157,12 +169,12 @@ export class Requests {
     });
   }
 
-  #consume(session: Session, frame: SubscribeFrame, address: Address, answer: Answer): void {
-    const { id, sub, credit = DEFAULT_CREDIT, leaseMs } = frame;
+  #consume(session: Session, frame: CheckedSubscribe, address: Address, answer: Answer): void {
+    const { id, sub, credit = DEFAULT_CREDIT, leaseMs, filter } = frame;
     const ref = 1 + Math.floor(Math.random() * REF_RANGE);
     const refusal = this.#broker.queues.subscribe(
       session,
-      { sub, address, credit, leaseMs, options: PLAIN_OPTIONS, ref },
+      { sub, address, credit, leaseMs, filter, options: PLAIN_OPTIONS, ref },
       (result, epoch) => {
         const seq = result.type === "done" ? result.seq : 0;
         // A queue keeps what was not settled: nothing can be missing.

@@ -61,6 +61,7 @@ export function messageOf(
     correlationId,
     headers,
     deaths: "",
+    receiptTo: "",
     ...body,
     priority: 0,
     qos,
