@@ -283,6 +283,11 @@ describe("what is refused", () => {
       1,
       "bad-field",
     );
+    expectError(
+      await wire.error({ op: "publish", to, body: { action: "enter" }, expectSeq: 0 }),
+      5,
+      "not-supported",
+    );
     const other = await world.connect(false as never);
     expectError(await other.error({ op: "hello", will: { to, body: { action: "leave" } } }), 2, "forbidden");
     const path = `/v1/topics/${encodeURIComponent("$presence/hall")}`;
