@@ -26,8 +26,8 @@ export async function bundleWorker(entry: string): Promise<string> {
 }
 
 /** Bundles the client into one ES module for browsers and returns its text. */
-export async function bundleClient(): Promise<string> {
-  return bundle("client/index.ts", { conditions: ["browser"], external: [], minify: true });
+export async function bundleClient(entry = "client/index.ts"): Promise<string> {
+  return bundle(entry, { conditions: ["browser"], external: [], minify: true });
 }
 
 /** Bundles what tabs share a connection with into one ES module and returns its text. */
@@ -35,12 +35,13 @@ export async function bundleTabs(): Promise<string> {
   return bundle("client/tabs/index.ts", { conditions: ["browser"], external: [], minify: true });
 }
 
-/** Writes what browsers load into a folder: the page, the client as `client.js`, and what tabs share a connection with as `tabs.js`. */
+/** Writes what browsers load into a folder: the page, the client as `client.js`, and what stands beside it. */
 export async function buildAssets(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await cp(`${root}local/page`, folder, { recursive: true });
   await writeFile(`${folder}/client.js`, await bundleClient());
   await writeFile(`${folder}/tabs.js`, await bundleTabs());
+  await writeFile(`${folder}/presence.js`, await bundleClient("client/presence/presence.ts"));
 }
 
 async function bundle(
