@@ -173,7 +173,10 @@ export class TopicsFlow implements Flow {
       checkStreams(this.#events, READERS, { repeating: REPEATING, first: this.#first, drained: true });
     const isAllThere = () => !judgeStreams().some(({ breach }) => breach === "lost");
     await until(isAllThere, deadlineMs);
-    const drained = await until(() => this.#audit.isEmpty(), deadlineMs);
+    const drained = await until(
+      async () => this.#audit.hasAll() && (await this.#audit.isEmpty()),
+      deadlineMs,
+    );
     await this.#auditor!.finish();
     const options = { repeating: REPEATING, first: this.#first, drained: true, places: this.#places };
     const found = checkStreams(this.#events, READERS, options).map(

@@ -88,6 +88,18 @@ export class QueueBook {
     return stats !== undefined && stats.ready + stats.delayed + stats.leased === 0;
   }
 
+  /** Whether every message that was confirmed has come out, or is known to have ended elsewhere. */
+  hasAll(): boolean {
+    const missing = new Set<string>();
+    for (const event of this.history.events) {
+      if (event.kind === "publish-confirmed") missing.add(event.messageId);
+    }
+    for (const event of this.history.events) {
+      if (event.kind === "delivered" || event.kind === "carried") missing.delete(event.messageId);
+    }
+    return missing.size === 0;
+  }
+
   /** Judges the round; every producer must be through. `deadLetters` are expected in the figures. */
   async judge(drained: boolean): Promise<Finding[]> {
     const { events } = this.history;

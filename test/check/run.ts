@@ -27,7 +27,11 @@ export interface RunResult {
 }
 
 const ROUND_MS = 20_000;
-const QUIET_MS = 90_000;
+/** A room that did not answer for long is tried again after a minute. */
+const QUIET_MS = 150_000;
+/** How long after it was told to an object may die with its next call, and its callers notice. */
+const DYING_MS = 3_000;
+const CONTROL_MS = 20_000;
 /** A run with a planted fault waits no longer than this for what will not come. */
 const QUIET_WITH_FAULT_MS = 12_000;
 
@@ -87,7 +91,10 @@ class Disturber {
     const wait = (untilMs: number) => sleep(Math.max(0, beginMs + untilMs - performance.now()));
     for (const action of actions) {
       await wait(action.atMs);
+      const t0 = performance.now();
       await this.#do(action);
+      if (process.env.CHECK_TRACE)
+        console.log(Math.round(t0 - beginMs), Math.round(performance.now() - t0), JSON.stringify(action));
     }
     await wait(forMs);
   }
@@ -112,6 +119,12 @@ class Disturber {
           else flow.beforeEviction();
         }
         await this.#control(`evict?room=${room}&name=${encodeURIComponent(name)}&moment=${moment}`);
+        // When it dies with a call, nobody here knows which.
+        for (let afterMs = 0; afterMs <= (moment === "now" ? 0 : DYING_MS); afterMs += DYING_MS / 10) {
+          setTimeout(() => {
+            for (const flow of this.#flows) flow.beforeEviction();
+          }, afterMs);
+        }
         world.count("objects evicted");
         break;
       }
@@ -134,13 +147,19 @@ class Disturber {
     for (let gateway = 0; gateway < Number(this.#env.GATEWAYS); gateway += 1) {
       rooms.push({ room: "gateway", name: `gateway-${gateway}` });
     }
-    for (const { room, name } of rooms) {
-      await this.#control(`evict?room=${room}&name=${encodeURIComponent(name)}&moment=alarm`);
-    }
+    const again = rooms.map(({ room, name }) =>
+      this.#control(`evict?room=${room}&name=${encodeURIComponent(name)}&moment=alarm`),
+    );
+    await Promise.all(again);
   }
 
   async #control(path: string): Promise<void> {
-    const answer = await fetch(`${this.#world.broker.url}/check/${path}`, { method: "POST" });
+    const answer = await fetch(`${this.#world.broker.url}/check/${path}`, {
+      method: "POST",
+      signal: AbortSignal.timeout(CONTROL_MS),
+    }).catch((error: Error) => {
+      throw new Error(`/check/${path} was not answered: ${error.message}\n${this.#world.broker.output()}`);
+    });
     if (!answer.ok) throw new Error(`/check/${path} was answered ${answer.status}: ${await answer.text()}`);
   }
 }

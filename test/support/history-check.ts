@@ -201,6 +201,11 @@ function gatherDelivery(
         kind: "handle-reused",
         what: `${name(known)} was delivered to ${known.consumer}; its handle came again to ${event.consumer} for seq ${event.seq} attempt ${event.attempt}`,
       });
+    } else if (known.settled) {
+      facts.found.push({
+        kind: "acked-delivered-again",
+        what: `${name(known)} was settled, and came again under the same handle`,
+      });
     }
     return;
   }

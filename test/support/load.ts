@@ -282,6 +282,8 @@ export class LoadConsumer {
   private connection: Connection | undefined;
   /** By handle, what it said of it, until that was confirmed. */
   private readonly decided = new Map<string, keyof Settle>();
+  /** Handles whose settle was confirmed. */
+  private readonly done = new Set<string>();
   private sessions = 0;
   private session = "";
   private lastId = 1_000;
@@ -409,6 +411,8 @@ export class LoadConsumer {
       group,
     });
     const decided = this.decided.get(delivery);
+    // What the broker has confirmed and shows again is the checker's business, not a message to decide on.
+    if (this.done.has(delivery)) return;
     if (decided !== undefined) {
       // It has said what is to become of it, and the answer is still out: a client does not say two different things.
       this.later(connection, 0, () => decide(connection.waiting, decided, delivery));
@@ -496,8 +500,11 @@ export class LoadConsumer {
       return;
     }
     const refused = new Set(frame.lost);
-    for (const { delivery } of [...asked.fail, ...asked.dead]) this.decided.delete(delivery);
-    for (const delivery of [...asked.ack, ...asked.release]) this.decided.delete(delivery);
+    const both = [...asked.fail, ...asked.dead].map(({ delivery }) => delivery);
+    for (const delivery of [...both, ...asked.ack, ...asked.release]) {
+      this.decided.delete(delivery);
+      this.done.add(delivery);
+    }
     for (const delivery of [...asked.ack, ...asked.dead.map((entry) => entry.delivery)]) {
       const lost = refused.has(delivery);
       this.load.history.record({ kind: "ack-confirmed", delivery, lost });

@@ -7,6 +7,8 @@ export type DeathMoment = "now" | "before" | "after";
 
 /** How often the answer to a call that is carried out gets lost, where the caller must repeat it. */
 const LOST_ANSWERS = 0.02;
+/** An object that gets no call for so long after it was told to die with one lives on. */
+const PATIENCE_MS = 1_500;
 
 /** The end of one object. What it had in memory is gone with it, what it had written is not. */
 export class Death {
@@ -23,7 +25,12 @@ export class Death {
     const moment = new URL(request.url).searchParams.get("moment") as DeathMoment | "alarm";
     if (moment === "now") this.#die();
     if (moment === "alarm") alarmAgain(this.#ctx.storage);
-    else this.#moment = moment;
+    else {
+      this.#moment = moment;
+      setTimeout(() => {
+        this.#moment = undefined;
+      }, PATIENCE_MS);
+    }
     return new Response(null, { status: 204 });
   }
 
