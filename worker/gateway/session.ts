@@ -92,6 +92,8 @@ export interface TopicSubscription extends SubscriptionBase {
   skipped: number;
   /** Goes on with what waits for credit, or ends it with the subscription. */
   woken: (() => void) | undefined;
+  /** The last message that a subscription to one topic was sent, where its protocol keeps to the order of `seq`. */
+  readonly place?: { epoch: number; seq: number };
   /** Live messages that arrive while it is still reading what was before them; undefined once it is up to date. */
   behind: Behind | undefined;
 }

@@ -81,6 +81,7 @@ export class Topics {
     const subscription: TopicSubscription = known ?? {
       ...{ kind: "topic", ref, sub, session, filter, options, credit, skipped: 0 },
       ...{ durable: false, woken: undefined, behind: { records: [], bytes: 0, dropped: 0 } },
+      ...(isExact(filter) ? { place: { epoch: 0, seq: 0 } } : {}),
     };
     Object.assign(subscription, { options, credit, durable: options.qos > 0 && session.expirySeconds > 0 });
     session.subscriptions.set(sub, subscription);

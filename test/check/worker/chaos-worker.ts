@@ -49,7 +49,7 @@ export class Queue extends QueueObject {
     return this.#death.around(() => super.transfer(...call), true);
   }
 
-  override fetch(request: Request): Response {
+  override fetch(request: Request): Promise<Response> {
     return this.#death.command(request);
   }
 }
@@ -67,7 +67,7 @@ export class Topic extends TopicObject {
     return this.#death.around(() => super.apply(...call));
   }
 
-  override fetch(request: Request): Response {
+  override fetch(request: Request): Promise<Response> {
     return this.#death.command(request);
   }
 }
@@ -94,7 +94,7 @@ export class Gateway extends GatewayObject {
 
   override fetch(request: Request): Promise<Response> {
     if (!isControl(request)) return super.fetch(request);
-    return Promise.resolve(this.#death.command(request));
+    return this.#death.command(request);
   }
 }
 
@@ -107,7 +107,7 @@ export class Directory extends RealDirectory {
     this.#death = new Death(ctx);
   }
 
-  override fetch(request: Request): Response {
+  override fetch(request: Request): Promise<Response> {
     return this.#death.command(request);
   }
 }
