@@ -32,6 +32,7 @@ const QUIET_MS = 150_000;
 /** How long after it was told to an object may die with its next call, and its callers notice. */
 const DYING_MS = 3_000;
 const CONTROL_MS = 20_000;
+const SHOWN_OUTPUT = 600;
 /** A run with a planted fault waits no longer than this for what will not come. */
 const QUIET_WITH_FAULT_MS = 12_000;
 
@@ -62,6 +63,7 @@ export async function run({ seed, forMs, fault, onRound }: RunOptions): Promise<
       const deadlineMs = performance.now() + (fault === undefined ? QUIET_MS : QUIET_WITH_FAULT_MS);
       for (const found of await Promise.all(flows.map((flow) => flow.end(deadlineMs))))
         findings.push(...found);
+      findings.push(...disturber.problems);
       onRound?.(round, world.counts);
     }
     await Promise.all(flows.map((flow) => flow.stop()));
@@ -78,6 +80,8 @@ class Disturber {
   readonly #world: World;
   readonly #flows: Flow[];
   readonly #env: Record<string, string>;
+  /** What the broker did not do. */
+  readonly problems: Finding[] = [];
 
   /** @param env of the broker: what it holds counts from its next start on */
   constructor(world: World, flows: Flow[], env: Record<string, string>) {
@@ -90,6 +94,7 @@ class Disturber {
     const beginMs = performance.now();
     const wait = (untilMs: number) => sleep(Math.max(0, beginMs + untilMs - performance.now()));
     for (const action of actions) {
+      if (this.problems.length > 0) return;
       await wait(action.atMs);
       const t0 = performance.now();
       await this.#do(action);
@@ -154,12 +159,12 @@ class Disturber {
   }
 
   async #control(path: string): Promise<void> {
-    const answer = await fetch(`${this.#world.broker.url}/check/${path}`, {
-      method: "POST",
-      signal: AbortSignal.timeout(CONTROL_MS),
-    }).catch((error: Error) => {
-      throw new Error(`/check/${path} was not answered: ${error.message}\n${this.#world.broker.output()}`);
+    const url = `${this.#world.broker.url}/check/${path}`;
+    const signal = AbortSignal.timeout(CONTROL_MS);
+    await fetch(url, { method: "POST", signal }).catch((error: Error) => {
+      const printed = this.#world.broker.output().slice(-SHOWN_OUTPUT);
+      const what = `/check/${path} was not answered: ${error.message}; the broker printed last: ${printed}`;
+      this.problems.push({ breach: "problem", where: "the broker", what });
     });
-    if (!answer.ok) throw new Error(`/check/${path} was answered ${answer.status}: ${await answer.text()}`);
   }
 }

@@ -120,6 +120,7 @@ export class SessionWorld {
     const subscription: QueueSubscription = {
       ...{ kind: "queue", ref: ++this.#lastRef, sub, session, options, credit: 1, leaseMs: undefined },
       ...{ address: { kind: "queue", name: queue }, target: `${NAMESPACE}:${queue}`, generation: 1 },
+      settled: new Recent(),
     };
     session.subscriptions.set(sub, subscription);
     this.store.saveSubscription(subscription);

@@ -260,8 +260,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
         gone.add(deliveries.ref);
         continue;
       }
-      // What was on its way to an older connection comes again with all that the session holds, as soon as it has a new one.
-      if (deliveries.generation !== subscription.generation) continue;
+      if (!this.#queues.shows(subscription, deliveries)) continue;
       const { connection } = subscription.session;
       connection?.protocol.deliver(connection, subscription, deliveries);
     }

@@ -4,6 +4,7 @@ import { type Refusal, refuse } from "../errors.ts";
 import { MAX_SUBSCRIPTIONS } from "../limits.ts";
 import type { Links } from "./links.ts";
 import type { CommandDone } from "./object-link.ts";
+import { Recent } from "./recent.ts";
 import type { QueueSubscription, Session, SubscriptionOptions } from "./session.ts";
 import type { SavedSubscription, SessionStore } from "./session-store.ts";
 
@@ -38,6 +39,23 @@ export class Queues {
     return this.#byRef.get(ref);
   }
 
+  /**
+   * Whether a delivery is to be shown. What was on its way to an older connection comes again with all that the session holds, as soon
+   * as it has a new one; and what was sent again may have been settled before it came.
+   */
+  shows(
+    subscription: QueueSubscription,
+    { generation, lease }: { generation: number; lease: number },
+  ): boolean {
+    return generation === subscription.generation && !subscription.settled.has(lease);
+  }
+
+  /** The queue has confirmed that these leases are settled. */
+  settled({ generation, settled }: QueueSubscription, leases: Iterable<number>): void {
+    // Nothing was ever sent again to a subscription of the first generation.
+    if (generation > 1) for (const lease of leases) settled.add(lease);
+  }
+
   /** Whether a session here consumes from the queue of an object. */
   consumes(target: string): boolean {
     for (const subscription of this.#byRef.values()) if (subscription.target === target) return true;
@@ -48,7 +66,7 @@ export class Queues {
   restore(session: Session, ref: number, saved: SavedSubscription, options: SubscriptionOptions): void {
     const { sub, address, target = "", credit, leaseMs, generation = 1 } = saved;
     this.#keep({
-      ...{ kind: "queue", ref, sub, session, address, target, options, generation },
+      ...{ kind: "queue", ref, sub, session, address, target, options, generation, settled: new Recent() },
       credit: credit ?? 0,
       leaseMs: leaseMs ?? undefined,
     });
@@ -67,6 +85,7 @@ export class Queues {
     const target = queueObjectName(session.namespace, address.name);
     const subscription: QueueSubscription = known ?? {
       ...{ kind: "queue", ref, sub, session, address, target, credit, leaseMs, options, generation: 1 },
+      settled: new Recent(),
     };
     Object.assign(subscription, { credit, leaseMs, options });
     this.#store.saveSubscription(subscription);

@@ -3,6 +3,7 @@ import type { Address } from "../address.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { Qos } from "../message/record.ts";
 import type { Connection, Protocol } from "./connection.ts";
+import type { Recent } from "./recent.ts";
 
 /** A client's session. */
 export interface Session {
@@ -78,6 +79,8 @@ export interface QueueSubscription extends SubscriptionBase {
   leaseMs: number | undefined;
   /** Rises whenever its queue is asked to send again what it holds. */
   generation: number;
+  /** Leases that were settled since that was first asked: what was sent again before that must not be shown after it. */
+  readonly settled: Recent;
 }
 
 /** One subscription of a session to the topics that a filter matches. */

@@ -37,9 +37,10 @@ export function spoilBooks(sql: SqlStorage): void {
     .toArray()
     .map(({ name }) => Number(String(name).slice(4)));
   const last = Math.max(...logs);
-  // The first rows hold the queue's making.
-  if (last >= 0)
-    sql.exec(`DELETE FROM log_${last} WHERE turn = (SELECT max(turn) FROM log_${last}) AND turn > 20`);
+  if (last < 0) return;
+  // A turn is the row with its facts and those without facts before it. The first rows hold the queue's making.
+  const kept = `SELECT turn FROM log_${last} WHERE events IS NOT NULL ORDER BY turn DESC LIMIT 1 OFFSET 1`;
+  sql.exec(`DELETE FROM log_${last} WHERE turn > (${kept}) AND turn > 20`);
 }
 
 function hasTable(sql: SqlStorage, name: string): boolean {
