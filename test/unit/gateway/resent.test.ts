@@ -14,7 +14,15 @@ function subscribed(): { queues: Queues; subscription: QueueSubscription } {
   const queues = new Queues("gateway-0", store, links);
   const session = { namespace: "n", subscriptions: new Map() } as unknown as Session;
   const address = { kind: "queue", name: "q" } as const;
-  const request = { sub: 1, address, credit: 8, leaseMs: undefined, options: PLAIN_OPTIONS, ref: 7 };
+  const request = {
+    sub: 1,
+    address,
+    credit: 8,
+    leaseMs: undefined,
+    filter: "",
+    options: PLAIN_OPTIONS,
+    ref: 7,
+  };
   queues.subscribe(session, request, () => undefined);
   return { queues, subscription: queues.find(7)! };
 }
