@@ -66,8 +66,7 @@ export class Arrivals {
         gone.add(deliveries.ref);
         continue;
       }
-      // What was on its way to an older connection comes again with all that the session holds, as soon as it has a new one.
-      if (deliveries.generation !== subscription.generation) continue;
+      if (!queues.shows(subscription, deliveries)) continue;
       const { connection } = subscription.session;
       connection?.protocol.deliver(connection, subscription, deliveries);
     }

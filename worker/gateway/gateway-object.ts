@@ -338,6 +338,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     this.#backlog.commit();
     if (this.#backlog.lazy) this.#lazyTimer ??= setTimeout(() => this.#flushLazy(), LAZY_MS);
     this.#links.flush();
+    this.#outbox.departed();
     this.#writes.flush(this.#links.busy, Date.now());
     const deadlines = this.#protocols.map(({ nextDeadline }) => nextDeadline);
     const deadline = Math.min(

@@ -87,6 +87,7 @@ export class Topics {
     const subscription: TopicSubscription = known ?? {
       ...{ kind: "topic", ref, sub, session, filter, selector, options, credit, skipped: 0 },
       ...{ durable: false, woken: undefined, behind: { records: [], bytes: 0, dropped: 0 } },
+      ...(isExact(filter) ? { place: { epoch: 0, seq: 0 } } : {}),
     };
     const durable = options.qos > 0 && session.expirySeconds > 0;
     Object.assign(subscription, { selector, options, credit, durable });

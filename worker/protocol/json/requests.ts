@@ -140,6 +140,7 @@ export class Requests {
     const { deliveries, settlements } = settles;
     this.#broker.links.queue(subscription.target).command({ type: "settle", settlements }, (result) => {
       const lost = lostOf(deliveries, result);
+      this.#broker.queues.settled(subscription, settledOf(settlements, result));
       answer(answerFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
     });
   }
@@ -290,6 +291,12 @@ function answerFrame(
 /** The handles whose lease was lost. */
 function lostOf(deliveries: string[], result: QueueResult): string[] {
   return result.type === "settled" ? deliveries.filter((_, index) => !result.settled[index]) : deliveries;
+}
+
+/** The leases that are settled. */
+function settledOf(settlements: readonly { lease: number }[], result: QueueResult): number[] {
+  if (result.type !== "settled") return [];
+  return settlements.filter((_, index) => result.settled[index]).map(({ lease }) => lease);
 }
 
 /** The queue or topic that a frame names, if there can be one and the client may do this to it. */
