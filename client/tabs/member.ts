@@ -33,7 +33,7 @@ export class Member implements Carrier {
   #stay: { end: AbortController; entered: Promise<void> } | undefined;
   #stopBeat: (() => void) | undefined;
   #silentBeats = 0;
-  #idle: ReturnType<typeof setTimeout> | undefined;
+  #stopIdle: (() => void) | undefined;
 
   /**
    * @param scope what all tabs that share a connection name alike
@@ -49,7 +49,7 @@ export class Member implements Carrier {
   join(socket: TabSocket): void {
     this.#socket?.closed(CLOSE_AGAIN, "replaced by another");
     this.#socket = socket;
-    clearTimeout(this.#idle);
+    this.#stopIdle?.();
     this.#silentBeats = 0;
     this.#stopBeat?.();
     this.#stopBeat = this.#platform.every(() => this.#beat(), BEAT_MS);
@@ -220,8 +220,8 @@ export class Member implements Carrier {
   #drop(): void {
     this.#socket = undefined;
     this.#stopBeat?.();
-    clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => this.#leave(), IDLE_MS);
+    this.#stopIdle?.();
+    this.#stopIdle = this.#platform.every(() => this.#leave(), IDLE_MS);
   }
 
   #beat(): void {
@@ -243,7 +243,7 @@ export class Member implements Carrier {
 
   /** Gives back everything: whatever this tab had goes to others, and another one leads. */
   #leave(): void {
-    clearTimeout(this.#idle);
+    this.#stopIdle?.();
     this.#session = undefined;
     this.#stay?.end.abort();
     this.#stay = undefined;
