@@ -30,9 +30,13 @@ const TABLE = {
   "no-subscription": { code: 402, status: 404, retry: "none" },
   conflict: { code: 403, status: 409, retry: "none" },
   deleted: { code: 404, status: 410, retry: "none" },
+  fenced: { code: 405, status: 409, retry: "none" },
+  "no-responders": { code: 406, status: 404, retry: "none" },
+  "out-of-sequence": { code: 407, status: 409, retry: "none" },
   internal: { code: 500, status: 500, retry: "after" },
   unavailable: { code: 501, status: 503, retry: "now" },
   "not-supported": { code: 502, status: 501, retry: "none" },
+  timeout: { code: 503, status: 504, retry: "none" },
 } as const satisfies Record<string, ErrorEntry>;
 
 /** The word that names a refusal in every protocol. */

@@ -7,8 +7,9 @@ import type { Handle } from "../../worker/link/handle.ts";
 import type { Published } from "../../worker/link/results.ts";
 import { QueueStore } from "../../worker/log/store.ts";
 import { type Message, RecordView, writeMessage } from "../../worker/message/record.ts";
+import type { TurnCommand } from "../../worker/queue/carry-out.ts";
 import { saveLedger } from "../../worker/queue/checkpoint.ts";
-import { Queue, type TurnCommand, type TurnOutcome } from "../../worker/queue/queue.ts";
+import { Queue, type TurnOutcome } from "../../worker/queue/queue.ts";
 import type { QueueSettingsPatch } from "../../worker/queue/settings.ts";
 import { message } from "./message.ts";
 import { NodeSql } from "./node-sql.ts";
@@ -79,10 +80,11 @@ export class Machine {
   attach(
     ref: number,
     credit: number,
-    options: { leaseMs?: number; resend?: boolean; gateway?: string } = {},
+    options: { leaseMs?: number; resend?: boolean; gateway?: string; filter?: string; client?: string } = {},
   ): Delivered[] {
-    const { leaseMs, resend = false, gateway = "gateway-0" } = options;
-    this.turn({ type: "attach", consumer: { ref, gateway, credit, leaseMs, generation: 1, resend } });
+    const { leaseMs, resend = false, gateway = "gateway-0", filter = "", client = `client-${ref}` } = options;
+    const consumer = { ref, gateway, client, filter, credit, leaseMs, generation: 1, resend };
+    this.turn({ type: "attach", consumer });
     return this.delivered;
   }
 

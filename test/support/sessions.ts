@@ -103,7 +103,7 @@ export class SessionWorld {
     const known = session.subscriptions.get(sub) as TopicSubscription | undefined;
     const durable = options.qos > 0 && session.expirySeconds > 0;
     const subscription: TopicSubscription = known ?? {
-      ...{ kind: "topic", ref: ++this.#lastRef, sub, session, filter, options, durable },
+      ...{ kind: "topic", ref: ++this.#lastRef, sub, session, filter, selector: undefined, options, durable },
       ...{ credit: NEVER, skipped: 0, woken: undefined, behind: undefined },
     };
     Object.assign(subscription, { options, durable });
@@ -118,7 +118,16 @@ export class SessionWorld {
     const session = this.sessions.find(NAMESPACE, client)!;
     const options = { qos: 1 as const, noLocal: false, retainAsPublished: false, subscriptionId: 0 };
     const subscription: QueueSubscription = {
-      ...{ kind: "queue", ref: ++this.#lastRef, sub, session, options, credit: 1, leaseMs: undefined },
+      ...{
+        kind: "queue",
+        ref: ++this.#lastRef,
+        sub,
+        session,
+        options,
+        credit: 1,
+        leaseMs: undefined,
+        filter: "",
+      },
       ...{ address: { kind: "queue", name: queue }, target: `${NAMESPACE}:${queue}`, generation: 1 },
     };
     session.subscriptions.set(sub, subscription);

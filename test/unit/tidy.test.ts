@@ -94,10 +94,13 @@ function under(...folders: string[]): (file: string) => boolean {
 const PURE = WORKER.filter(
   (file) =>
     under(
-      ...["queue", "topic", "filter", "link", "message", "bytes", "log"],
+      ...["queue", "topic", "filter", "selector", "link", "message", "bytes", "log", "producers"],
       ...["gateway/backlog", "protocol/mqtt/codec"],
     )(file) || /^worker\/gateway\/(sessions?|session-store|fanout|queues)\.ts$/.test(file),
-).filter((file) => !/^worker\/(queue|topic)\/(\w+-object|outbound|introductions|register)\.ts$/.test(file));
+).filter(
+  (file) =>
+    !/^worker\/(queue|topic)\/(\w+-object|outbound|introductions|register|management)\.ts$/.test(file),
+);
 
 /** The shells: one object each. */
 const SHELL = /^worker\/\w+\/\w+-object\.ts$/;
@@ -177,7 +180,7 @@ describe("rooms", () => {
     const rpc = (from: string) => from === "worker/gateway/rpc.ts";
     expect(
       reaching(
-        WORKER.filter(under("queue", "topic", "log", "directory", "filter")),
+        WORKER.filter(under("queue", "topic", "log", "directory", "filter", "selector")),
         (from) => under("gateway", "protocol", "http")(from) && !rpc(from),
       ),
     ).toEqual([]);

@@ -238,6 +238,8 @@ describe("a session over a real socket", () => {
       gateway: "gateway-0",
       credit: 9,
       leaseMs: undefined,
+      client: "",
+      filter: "",
       generation: 1,
       resend: false,
     };

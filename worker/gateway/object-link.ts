@@ -1,7 +1,9 @@
 // The way from a gateway to one queue or Topic object: commands of all its connections share packets, and few calls are under way at once.
 // While a call is under way, what arrives waits for the next one: batches grow exactly with the load.
+import { Writer } from "../bytes/writer.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { CommandWriter, type QueueCommand } from "../link/commands.ts";
+import type { Condition } from "../link/condition.ts";
 import { type Published, type QueueResult, readResults } from "../link/results.ts";
 import { type Message, writeMessage } from "../message/record.ts";
 import type { Applied } from "../queue/rpc.ts";
@@ -60,17 +62,27 @@ export class ObjectLink {
     return this.#calls === 0 && this.#waiting.length === 0;
   }
 
-  publish(message: Message, done: PublishDone): void {
+  /** @param condition what must hold for the message to be stored */
+  publish(message: Message, done: PublishDone, condition?: Condition): void {
     if (this.#packet.size > MAX_WAITING_BYTES) {
       done(refuse("too-many", `${MAX_WAITING_BYTES} bytes wait for this address already`, 1_000));
       return;
     }
+    if (condition !== undefined) return this.#publishIf(message, condition, done);
     if (this.#openPublish === undefined) {
       this.#openPublish = { mark: this.#packet.beginPublish(), done: [] };
       this.#waiting.push({ publish: this.#openPublish.done });
     }
     writeMessage(this.#packet.to, message);
     this.#openPublish.done.push(done);
+  }
+
+  #publishIf(message: Message, condition: Condition, done: PublishDone): void {
+    this.#closePublish();
+    const record = new Writer(256);
+    writeMessage(record, message);
+    this.#packet.command({ type: "publish", records: record.take(), condition });
+    this.#waiting.push({ publish: [done] });
   }
 
   command(command: QueueCommand, done: CommandDone): void {

@@ -13,6 +13,8 @@ export interface SubscribeRequest {
   address: Address;
   credit: number;
   leaseMs: number | undefined;
+  /** A selector that its messages must match, "" for all. */
+  filter: string;
   options: SubscriptionOptions;
   /** A random ref for a new subscription. */
   ref: number;
@@ -46,9 +48,9 @@ export class Queues {
 
   /** Takes up a subscription from the tables. */
   restore(session: Session, ref: number, saved: SavedSubscription, options: SubscriptionOptions): void {
-    const { sub, address, target = "", credit, leaseMs, generation = 1 } = saved;
+    const { sub, address, target = "", credit, leaseMs, filter = "", generation = 1 } = saved;
     this.#keep({
-      ...{ kind: "queue", ref, sub, session, address, target, options, generation },
+      ...{ kind: "queue", ref, sub, session, address, target, filter, options, generation },
       credit: credit ?? 0,
       leaseMs: leaseMs ?? undefined,
     });
@@ -56,7 +58,7 @@ export class Queues {
 
   /** Subscribes, or changes a subscription to the same queue. `done` hears the queue's answer. */
   subscribe(session: Session, request: SubscribeRequest, done: CommandDone): Refusal | undefined {
-    const { sub, address, credit, leaseMs, options, ref } = request;
+    const { sub, address, credit, leaseMs, filter, options, ref } = request;
     const known = session.subscriptions.get(sub);
     if (known !== undefined && (known.kind !== "queue" || known.address.name !== address.name)) {
       return refuse("conflict", `sub ${sub} is a subscription to something else`);
@@ -66,9 +68,10 @@ export class Queues {
     }
     const target = queueObjectName(session.namespace, address.name);
     const subscription: QueueSubscription = known ?? {
-      ...{ kind: "queue", ref, sub, session, address, target, credit, leaseMs, options, generation: 1 },
+      ...{ kind: "queue", ref, sub, session, address, target, credit, leaseMs, filter, options },
+      generation: 1,
     };
-    Object.assign(subscription, { credit, leaseMs, options });
+    Object.assign(subscription, { credit, leaseMs, filter, options });
     this.#store.saveSubscription(subscription);
     this.#keep(subscription);
     this.#attach(subscription, false, (result, epoch) => {
@@ -129,8 +132,9 @@ export class Queues {
   }
 
   #attach(subscription: QueueSubscription, resend: boolean, done: CommandDone): void {
-    const { ref, credit, leaseMs, target, generation } = subscription;
-    const consumer = { ref, gateway: this.#gateway, credit, leaseMs, generation, resend };
+    const { ref, session, credit, leaseMs, filter, target, generation } = subscription;
+    const { client } = session;
+    const consumer = { ref, gateway: this.#gateway, client, filter, credit, leaseMs, generation, resend };
     this.#links.queue(target).command({ type: "attach", consumer }, done);
   }
 }

@@ -49,6 +49,8 @@ export interface SavedSubscription {
   options?: SubscriptionOptions;
   /** null: as many as there are. */
   credit: number | null;
+  /** A selector; absent: none. */
+  filter?: string;
   /** Only of a queue. */
   target?: string;
   leaseMs?: number | null;
@@ -101,13 +103,19 @@ export class SessionStore {
     const credit = finite(subscription.credit);
     const saved: SavedSubscription =
       subscription.kind === "topic"
-        ? { ...base, address: { kind: "topic", name: subscription.filter }, credit }
+        ? {
+            ...base,
+            address: { kind: "topic", name: subscription.filter },
+            credit,
+            ...(subscription.selector === undefined ? {} : { filter: subscription.selector.text }),
+          }
         : {
             ...base,
             address: subscription.address,
             credit,
             target: subscription.target,
             leaseMs: subscription.leaseMs ?? null,
+            ...(subscription.filter === "" ? {} : { filter: subscription.filter }),
             generation: subscription.generation,
           };
     this.#sql.all("INSERT OR REPLACE INTO subscription VALUES (?, ?)", ref, JSON.stringify(saved));

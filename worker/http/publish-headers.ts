@@ -14,6 +14,8 @@ const FIELD_BY_HEADER: Record<string, keyof typeof PUBLISH_FIELDS.fields> = {
   "dunlin-retain": "retain",
   "dunlin-reply-to": "replyTo",
   "dunlin-correlation-id": "correlationId",
+  "dunlin-expect-seq": "expectSeq",
+  "dunlin-receipt-to": "receiptTo",
 };
 const OWN_HEADER = "dunlin-header-";
 

@@ -1,9 +1,12 @@
 // POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
-import { maxMessageBytes } from "../env.ts";
+import { permits } from "../auth/permission.ts";
+import { Writer } from "../bytes/writer.ts";
+import { maxMessageBytes, topicTarget } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
-import { type QueueResults, readResults } from "../link/results.ts";
+import { type Condition, conditionOf } from "../link/condition.ts";
+import { type Published, type QueueResults, readResults } from "../link/results.ts";
 import { PUBLISH_FIELDS, type PublishFields, toMessage, toTopic, withPayload } from "../message/fields.ts";
 import { type Message, writeMessage } from "../message/record.ts";
 import type { Applied } from "../queue/rpc.ts";
@@ -31,6 +34,12 @@ interface Receipt {
   duplicate: boolean;
 }
 
+/** A message and what must hold for it to be stored. */
+export interface Outgoing {
+  message: Message;
+  condition: Condition | undefined;
+}
+
 /** A call that publishes, and what its messages are for. */
 interface PublishCall extends Call {
   destination: { apply(packet: Uint8Array): Promise<Applied> };
@@ -45,7 +54,9 @@ export async function publishToQueue(call: QueueCall): Promise<Response | Refusa
 
 /** POST /v1/topics/{name}/messages: hands what the request carries to whoever is interested. */
 export async function publishToTopic(call: TopicCall): Promise<Response | Refusal> {
-  return publish({ ...call, destination: call.topic, adapt: (message) => toTopic(message, call.name, "") });
+  const { env, namespace, name } = call;
+  const destination = topicTarget(env, namespace, name);
+  return publish({ ...call, destination, adapt: (message) => toTopic(message, name, "") });
 }
 
 async function publish(call: PublishCall): Promise<Response | Refusal> {
@@ -57,15 +68,26 @@ async function publish(call: PublishCall): Promise<Response | Refusal> {
       return publishMany(call, common, batchEntries);
     case CLOUD_EVENT_BATCH:
       return publishMany(call, common, eventEntries);
-    case CLOUD_EVENT:
-      return publishEvent(call, common);
-    default:
-      return publishBody(call, common);
+    default: {
+      const outgoing = await readMessage(call, common);
+      return isRefusal(outgoing) ? outgoing : storeOne(call, outgoing);
+    }
   }
 }
 
-async function publishBody(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
+/** Reads a request that carries one message. */
+export async function readOne(call: Call): Promise<Outgoing | Refusal> {
   const { headers } = call.request;
+  const type = mediaType(headers.get("content-type") ?? "");
+  if (type === BATCH || type === CLOUD_EVENT_BATCH)
+    return refuse("bad-field", `this takes one message, not ${type}`);
+  const common = publishHeaders(headers);
+  return isRefusal(common) ? common : readMessage(call, common);
+}
+
+async function readMessage(call: Call, common: PublishFields): Promise<Outgoing | Refusal> {
+  const { headers } = call.request;
+  if (mediaType(headers.get("content-type") ?? "") === CLOUD_EVENT) return readEvent(call, common);
   const maxBytes = maxMessageBytes(call.env);
   const event = isBinaryEvent(headers) ? binaryEvent(headers) : {};
   if (isRefusal(event)) return event;
@@ -73,17 +95,19 @@ async function publishBody(call: PublishCall, common: PublishFields): Promise<Re
   if (isRefusal(bytes)) return bytes;
   const payload = payloadOf(bytes, headers.get("content-type") ?? "");
   if (isRefusal(payload)) return payload;
-  const message = withPayload(payload, merged(event, common), Date.now(), maxBytes);
-  return isRefusal(message) ? message : storeOne(call, message);
+  const fields = merged(event, common);
+  const message = refuseReceipt(call, fields) ?? withPayload(payload, fields, Date.now(), maxBytes);
+  return isRefusal(message) ? message : { message, condition: conditionOf(fields) };
 }
 
-async function publishEvent(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
+async function readEvent(call: Call, common: PublishFields): Promise<Outgoing | Refusal> {
   const parsed = await readValue(call.request);
   if (isRefusal(parsed)) return parsed;
   const event = structuredEvent(parsed.value, "");
   if (isRefusal(event)) return event;
-  const message = toMessage(merged(event, common), Date.now(), maxMessageBytes(call.env));
-  return isRefusal(message) ? message : storeOne(call, message);
+  const fields = merged(event, common);
+  const message = refuseReceipt(call, fields) ?? toMessage(fields, Date.now(), maxMessageBytes(call.env));
+  return isRefusal(message) ? message : { message, condition: conditionOf(fields) };
 }
 
 async function publishMany(
@@ -98,17 +122,18 @@ async function publishMany(
   const now = Date.now();
   const maxBytes = maxMessageBytes(call.env);
   const { messageId: key, ...defaults } = common;
-  const messages: (Message | Refusal)[] = [];
+  const messages: (Outgoing | Refusal)[] = [];
   for (const [index, entry] of entries.entries()) {
     // One key for many messages: each gets its own from it, so that the batch can be repeated as a whole.
     const keyed = key === undefined || entry.messageId !== undefined ? {} : { messageId: `${key}/${index}` };
-    const given = toMessage({ ...merged(defaults, entry), ...keyed }, now, maxBytes);
+    const fields = { ...merged(defaults, entry), ...keyed };
+    const given = refuseReceipt(call, fields) ?? toMessage(fields, now, maxBytes);
     const message = isRefusal(given) ? given : call.adapt(given);
     // Too large is the fate of one message; anything else means that the batch is not what its sender meant.
     if (isRefusal(message) && message.kind !== "message-too-large") {
       return refuse(message.kind, `messages[${index}]: ${message.message}`);
     }
-    messages.push(message);
+    messages.push(isRefusal(message) ? message : { message, condition: conditionOf(fields) });
   }
   return storeMany(call, messages);
 }
@@ -152,19 +177,27 @@ function merged(under: PublishFields, over: PublishFields): PublishFields {
   return { ...under, ...over, headers: { ...under.headers, ...over.headers } };
 }
 
-async function storeOne(call: PublishCall, given: Message): Promise<Response | Refusal> {
+/** Whoever asks for receipts must be allowed to publish where they go. */
+function refuseReceipt({ principal }: Call, { receiptTo }: PublishFields): Refusal | undefined {
+  return receiptTo === undefined ? undefined : permits(principal, "publish", receiptTo);
+}
+
+async function storeOne(
+  call: PublishCall,
+  { message: given, condition }: Outgoing,
+): Promise<Response | Refusal> {
   const message = call.adapt(given);
   if (isRefusal(message)) return message;
-  const stored = await store(call, [message]);
+  const stored = await store(call, [{ message, condition }]);
   if (isRefusal(stored)) return stored;
   const [receipt] = stored;
   return isRefusal(receipt) ? receipt : json(receipt, 201);
 }
 
-async function storeMany(call: PublishCall, messages: (Message | Refusal)[]): Promise<Response | Refusal> {
+async function storeMany(call: PublishCall, messages: (Outgoing | Refusal)[]): Promise<Response | Refusal> {
   const stored = await store(
     call,
-    messages.filter((message): message is Message => !isRefusal(message)),
+    messages.filter((message): message is Outgoing => !isRefusal(message)),
   );
   if (isRefusal(stored)) return stored;
   let next = 0;
@@ -178,23 +211,31 @@ async function storeMany(call: PublishCall, messages: (Message | Refusal)[]): Pr
 }
 
 /** Has the destination take messages; the answers come in their order. */
-async function store(call: PublishCall, messages: Message[]): Promise<(Receipt | Refusal)[] | Refusal> {
+async function store(call: PublishCall, messages: Outgoing[]): Promise<(Receipt | Refusal)[] | Refusal> {
   if (messages.length === 0) return [];
   const packet = new CommandWriter();
-  const mark = packet.beginPublish();
-  for (const message of messages) writeMessage(packet.to, message);
-  packet.endPublish(mark);
+  const isPlain = messages.every(({ condition }) => condition === undefined);
+  // A command holds many messages without conditions, or one with them.
+  for (const together of isPlain ? [messages] : messages.map((message) => [message])) {
+    const records = new Writer(1024);
+    for (const { message } of together) writeMessage(records, message);
+    const [{ condition } = { condition: undefined }] = together;
+    packet.command({ type: "publish", records: records.take(), ...(condition && { condition }) });
+  }
   const answer = await reach(call.destination.apply(packet.take()));
   if (isRefusal(answer)) return answer;
   return receipts(messages, readResults(answer.results));
 }
 
-function receipts(messages: Message[], { results }: QueueResults): (Receipt | Refusal)[] | Refusal {
-  const result = results[0];
-  if (result?.type === "refused") return result.refusal;
-  if (result?.type !== "published") throw new TypeError(`a publish was answered with ${result?.type}`);
-  return messages.map(({ messageId }, index) => {
-    const outcome = result.messages[index]!;
+function receipts(messages: Outgoing[], { results }: QueueResults): (Receipt | Refusal)[] | Refusal {
+  const outcomes: (Published | Refusal)[] = [];
+  for (const result of results) {
+    if (result.type === "refused") return result.refusal;
+    if (result.type !== "published") throw new TypeError(`a publish was answered with ${result.type}`);
+    outcomes.push(...result.messages);
+  }
+  return messages.map(({ message: { messageId } }, index) => {
+    const outcome = outcomes[index]!;
     return isRefusal(outcome)
       ? outcome
       : { messageId, seq: outcome.seq, epoch: outcome.epoch, duplicate: outcome.duplicate };

@@ -1,6 +1,7 @@
 // What gateways and HTTP calls ask of a queue: many commands in one byte array, so that one call carries a whole batch.
 import { Reader } from "../bytes/reader.ts";
 import { Writer } from "../bytes/writer.ts";
+import { type Condition, readCondition, writeCondition } from "./condition.ts";
 import type { Handle } from "./handle.ts";
 
 /** What becomes of a delivery: done, back without blame, failed, or given up. */
@@ -19,6 +20,10 @@ export interface Settlement extends Handle {
 export interface ConsumerSpec {
   ref: number;
   gateway: string;
+  /** Client id of whoever consumes. */
+  client: string;
+  /** A selector (selector/) that its messages must match, "" for all. */
+  filter: string;
   credit: number;
   /** undefined: the queue's setting. */
   leaseMs: number | undefined;
@@ -30,7 +35,8 @@ export interface ConsumerSpec {
 
 /** A command to a queue. */
 export type QueueCommand =
-  | { type: "publish"; records: Uint8Array }
+  /** Records without a condition, or one record with it. */
+  | { type: "publish"; records: Uint8Array; condition?: Condition }
   | { type: "settle"; settlements: Settlement[] }
   | { type: "extend"; handles: Handle[]; leaseMs: number }
   | { type: "attach"; consumer: ConsumerSpec }
@@ -44,18 +50,22 @@ export type QueueCommand =
  *   1 publish  u32 length of the records, records (message/record.ts)
  *   2 settle   u32 count × { f64 position, f64 lease, u8 outcome, f64 delayMs (-1: none), text16 reason }
  *   3 extend   f64 leaseMs, u32 count × { f64 position, f64 lease }
- *   4 attach   f64 ref, text16 gateway, u32 credit, f64 leaseMs (0: the queue's), u32 generation, u8 resend
+ *   4 attach   f64 ref, text16 gateway, u32 credit, f64 leaseMs (0: the queue's), u32 generation, u8 resend (read, no longer written)
  *   5 credit   f64 ref, u32 add
  *   6 pause, 7 detach   u32 count × f64 ref
+ *   8 publish on condition   condition (condition.ts), u32 length of the record, record
+ *   9 attach   as 4, then text16 client, text16 filter
  */
 const VERSION = 1;
 const PUBLISH = 1;
 const SETTLE = 2;
 const EXTEND = 3;
-const ATTACH = 4;
+const ATTACH_UNNAMED = 4;
 const CREDIT = 5;
 const PAUSE = 6;
 const DETACH = 7;
+const PUBLISH_IF = 8;
+const ATTACH = 9;
 const OUTCOMES: readonly Outcome[] = ["ack", "release", "fail", "dead"];
 
 /**
@@ -95,7 +105,8 @@ export class CommandWriter {
     const to = this.#to;
     switch (command.type) {
       case "publish":
-        to.u8(PUBLISH);
+        to.u8(command.condition === undefined ? PUBLISH : PUBLISH_IF);
+        if (command.condition !== undefined) writeCondition(to, command.condition);
         to.u32(command.records.length);
         to.raw(command.records);
         return;
@@ -150,14 +161,23 @@ function readCommand(from: Reader): QueueCommand {
   switch (kind) {
     case PUBLISH:
       return { type: "publish", records: from.raw(from.u32()) };
+    case PUBLISH_IF: {
+      const condition = readCondition(from);
+      return { type: "publish", condition, records: from.raw(from.u32()) };
+    }
     case SETTLE:
       return { type: "settle", settlements: times(from.u32(), () => readSettlement(from)) };
     case EXTEND: {
       const leaseMs = from.f64();
       return { type: "extend", leaseMs, handles: times(from.u32(), () => readHandle(from)) };
     }
+    case ATTACH_UNNAMED:
+      return { type: "attach", consumer: { ...readConsumer(from), client: "", filter: "" } };
     case ATTACH:
-      return { type: "attach", consumer: readConsumer(from) };
+      return {
+        type: "attach",
+        consumer: { ...readConsumer(from), client: from.text16(), filter: from.text16() },
+      };
     case CREDIT:
       return { type: "credit", ref: from.f64(), add: from.u32() };
     case PAUSE:
@@ -193,9 +213,11 @@ function writeConsumer(to: Writer, consumer: ConsumerSpec): void {
   to.f64(consumer.leaseMs ?? 0);
   to.u32(consumer.generation);
   to.u8(consumer.resend ? 1 : 0);
+  to.text16(consumer.client);
+  to.text16(consumer.filter);
 }
 
-function readConsumer(from: Reader): ConsumerSpec {
+function readConsumer(from: Reader): Omit<ConsumerSpec, "client" | "filter"> {
   const ref = from.f64();
   const gateway = from.text16();
   const credit = from.u32();

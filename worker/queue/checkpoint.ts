@@ -5,18 +5,20 @@ import type { Entry, EntryState } from "./entry.ts";
 import { readConsumer, readTaken, writeConsumer, writeTaken } from "./events.ts";
 import type { Ledger } from "./ledger.ts";
 import { Outcomes } from "./outcomes.ts";
-import type { QueueSettings } from "./settings.ts";
+import { readSettings } from "./settings.ts";
 
-/* PERSISTED in the checkpoint table, version 1:
+/* PERSISTED in the checkpoint table, version 2:
  *
  *   u8 version  f64 turn (the last one it knows)  f64 rows written so far  f64 epoch nextSeq newestLease cursor nextOutboxId lastServed
  *   9 × f64 counts, in the order of COUNTS   text32 settings as JSON
  *   u32 × { f64 segment, f64 live }          u32 × { text16 source, f64 id }
  *   u32 × consumer { f64 ref, fields of events.ts, u8 paused }
  *   u32 × entry { f64 position, fields of events.ts, u8 state, f64 lease, f64 ref, f64 deadline }
- *   u32 length, outcomes
+ *   u32 length, outcomes                     books (book.ts)
+ *
+ * Version 1 had consumers without client and filter, and no books.
  */
-const VERSION = 1;
+const VERSION = 2;
 const STATES: readonly EntryState[] = ["ready", "parked", "leased", "waiting"];
 const COUNTS = [
   "accepted",
@@ -78,6 +80,7 @@ export function saveLedger(ledger: Ledger, { turn, rowsWritten }: CheckpointHead
   const outcomes = ledger.outcomes.save();
   to.u32(outcomes.length);
   to.raw(outcomes);
+  ledger.books.save(to);
   return to.take();
 }
 
@@ -88,7 +91,8 @@ export function saveLedger(ledger: Ledger, { turn, rowsWritten }: CheckpointHead
  */
 export function loadLedger(saved: Uint8Array, ledger: Ledger): CheckpointHead {
   const from = new Reader(saved);
-  if (from.u8() !== VERSION) throw new RangeError("a checkpoint of an unknown version");
+  const version = from.u8();
+  if (version < 1 || version > VERSION) throw new RangeError("a checkpoint of an unknown version");
   const head = { turn: from.f64(), rowsWritten: from.f64() };
   ledger.epoch = from.f64();
   ledger.nextSeq = from.f64();
@@ -97,14 +101,20 @@ export function loadLedger(saved: Uint8Array, ledger: Ledger): CheckpointHead {
   ledger.nextOutboxId = from.f64();
   ledger.lastServed = from.f64();
   for (const name of COUNTS) ledger.counts[name] = from.f64();
-  ledger.settings = JSON.parse(from.text32()) as QueueSettings;
+  ledger.settings = readSettings(from.text32());
   const segments: [number, number][] = [];
   for (let left = from.u32(); left > 0; left--) segments.push([from.f64(), from.f64()]);
   ledger.segments.load(segments);
   for (let left = from.u32(); left > 0; left--) ledger.sources.set(from.text16(), from.f64());
   for (let left = from.u32(); left > 0; left--) {
     const ref = from.f64();
-    ledger.consumers.add({ ref, ...readConsumer(from), used: 0, paused: from.u8() === 1, inLine: false });
+    ledger.consumers.add({
+      ref,
+      ...readConsumer(from, version > 1),
+      used: 0,
+      paused: from.u8() === 1,
+      inLine: false,
+    });
   }
   for (let left = from.u32(); left > 0; left--) {
     const entry = loadEntry(from);
@@ -113,6 +123,7 @@ export function loadLedger(saved: Uint8Array, ledger: Ledger): CheckpointHead {
     if (holder !== undefined) holder.used++;
   }
   ledger.outcomes = new Outcomes(from.raw(from.u32()).slice());
+  if (version > 1) ledger.books.load(from);
   ledger.rebuildDerived();
   return head;
 }
@@ -130,7 +141,7 @@ function loadEntry(from: Reader): Entry {
   const position = from.f64();
   const taken = readTaken(from);
   const state = STATES[from.u8()]!;
-  return { position, ...taken, state, lease: from.f64(), ref: from.f64(), deadline: from.f64() };
+  return { position, ...taken, level: 0, state, lease: from.f64(), ref: from.f64(), deadline: from.f64() };
 }
 
 function list<T>(to: Writer, items: T[], write: (item: T) => void): void {

@@ -6,6 +6,10 @@ export interface Consumer {
   readonly ref: number;
   /** Name of the gateway that holds its connection. */
   gateway: string;
+  /** Client id of whoever consumes, "" when not known. */
+  client: string;
+  /** A selector that its messages must match, "" for all. */
+  filter: string;
   /** Most messages it may hold unsettled. */
   credit: number;
   /** Its own lease time, ms; 0: the queue's. */
@@ -21,7 +25,10 @@ export interface Consumer {
 }
 
 /** What is written down of a consumer. */
-export type ConsumerFacts = Pick<Consumer, "ref" | "gateway" | "credit" | "leaseMs" | "generation">;
+export type ConsumerFacts = Pick<
+  Consumer,
+  "ref" | "gateway" | "client" | "filter" | "credit" | "leaseMs" | "generation"
+>;
 
 /** The consumers of one queue and the line in which they are served. */
 export class Consumers {
@@ -82,6 +89,12 @@ export class Consumers {
     const at = line.findIndex((consumer) => consumer.ref === ref);
     this.#line = [...line.slice(at + 1), ...line.slice(0, at + 1)];
     this.#first = 0;
+  }
+
+  /** Whether somebody is here who takes messages, with credit left or not. */
+  get anyone(): boolean {
+    for (const { paused } of this.#byRef.values()) if (!paused) return true;
+    return false;
   }
 
   /** Whether somebody can take a message. */

@@ -4,7 +4,7 @@ import { Writer } from "../bytes/writer.ts";
 import type { ConsumerFacts } from "./consumers.ts";
 import type { End, Taken } from "./entry.ts";
 import type { Ledger } from "./ledger.ts";
-import type { QueueSettings } from "./settings.ts";
+import { type QueueSettings, readSettings } from "./settings.ts";
 
 /* PERSISTED in the `events` column of the log: u8 kind, then its fields. New kinds take new numbers; none is ever reused.
  *
@@ -19,6 +19,8 @@ import type { QueueSettings } from "./settings.ts";
  *   9 finished   f64 position, u8 end, u8 byHandle
  *  10 givenBack  f64 position, u8 failed, u8 byHandle, f64 dueAt
  *  17 heard      text16 source, f64 id           18 sent      f64 id          19 moved  f64 position, u8 byHandle
+ *  20 joined     as 12, then text16 client, text16 filter (12 is read, no longer written)
+ *  21 noted      u8 book, u32 length, a fact of that book (book.ts)
  */
 const CREATED = 1;
 const CONFIGURED = 2;
@@ -31,7 +33,7 @@ const EXTENDED = 8;
 const FINISHED = 9;
 const GIVEN_BACK = 10;
 const WOKEN = 11;
-const ATTACHED = 12;
+const ATTACHED_UNNAMED = 12;
 const CREDITED = 13;
 const PAUSED = 14;
 const DETACHED = 15;
@@ -39,6 +41,8 @@ const PURGED = 16;
 const HEARD = 17;
 const SENT = 18;
 const MOVED = 19;
+const JOINED = 20;
+const NOTED = 21;
 const ENDS: readonly End[] = ["settled", "expired", "dead"];
 
 /** Facts that share a row with messages, bytes, before they get a row of their own: the platform limits a row. */
@@ -129,7 +133,7 @@ export class EventWriter {
   }
 
   attached(consumer: ConsumerFacts): void {
-    this.#number(ATTACHED, consumer.ref);
+    this.#number(JOINED, consumer.ref);
     writeConsumer(this.#to, consumer);
   }
 
@@ -158,6 +162,16 @@ export class EventWriter {
 
   sent(id: number): void {
     this.#number(SENT, id);
+  }
+
+  /** A fact of a book. */
+  noted(book: number, write: (to: Writer) => void): void {
+    this.#begin(NOTED);
+    this.#to.u8(book);
+    this.#to.u32(0);
+    const start = this.#to.length;
+    write(this.#to);
+    this.#to.patchU32(start - 4, this.#to.length - start);
   }
 
   #number(kind: number, value: number): void {
@@ -199,13 +213,22 @@ export function writeConsumer(to: Writer, consumer: Omit<ConsumerFacts, "ref">):
   to.u32(consumer.credit);
   to.f64(consumer.leaseMs);
   to.u32(consumer.generation);
+  to.text16(consumer.client);
+  to.text16(consumer.filter);
 }
 
-/** The opposite of writeConsumer. */
-export function readConsumer(from: Reader): Omit<ConsumerFacts, "ref"> {
+/**
+ * The opposite of writeConsumer.
+ *
+ * @param named false: they were written before consumers had a client and a filter
+ */
+export function readConsumer(from: Reader, named = true): Omit<ConsumerFacts, "ref"> {
   const gateway = from.text16();
   const credit = from.u32();
-  return { gateway, credit, leaseMs: from.f64(), generation: from.u32() };
+  const facts = { gateway, credit, leaseMs: from.f64(), generation: from.u32() };
+  return named
+    ? { ...facts, client: from.text16(), filter: from.text16() }
+    : { ...facts, client: "", filter: "" };
 }
 
 /**
@@ -224,7 +247,7 @@ function replayOne(from: Reader, ledger: Ledger): void {
     case CREATED:
       return ledger.create(from.f64(), from.f64());
     case CONFIGURED:
-      return ledger.configure(JSON.parse(from.text32()) as QueueSettings);
+      return ledger.configure(readSettings(from.text32()));
     case ACCEPTED:
       return ledger.accept(from.f64(), from.u32(), from.f64());
     case DEFERRED:
@@ -240,10 +263,13 @@ function replayOne(from: Reader, ledger: Ledger): void {
       return ledger.heardFrom(from.text16(), from.f64());
     case SENT:
       return ledger.sendTo(from.f64());
-    case ATTACHED: {
+    case ATTACHED_UNNAMED:
+    case JOINED: {
       const ref = from.f64();
-      return ledger.attach({ ref, ...readConsumer(from) });
+      return ledger.attach({ ref, ...readConsumer(from, kind === JOINED) });
     }
+    case NOTED:
+      return ledger.books.replay(from);
     case CREDITED:
     case PAUSED:
     case DETACHED:

@@ -4,10 +4,22 @@ import type { Entry } from "./entry.ts";
 import { expire, fail } from "./failures.ts";
 import type { Ledger } from "./ledger.ts";
 import { expireHead } from "./publish.ts";
+import { redriveOverTime } from "./redrive.ts";
+import { schedulesOverTime } from "./schedules.ts";
 import type { Turn } from "./turn.ts";
 
 /** Bytes of delayed messages that one turn brings to the log; the rest follows in the next. */
 const MAX_MATURE_BYTES = 4_000_000;
+
+/** A part of the books that time moves by itself. */
+export interface Timed {
+  /** When it is due next, ms since the epoch; Infinity when never. */
+  deadline(ledger: Ledger): number;
+  /** Does what is due by `turn.now`. */
+  run(turn: Turn): void;
+}
+
+const TIMED: readonly Timed[] = [redriveOverTime, schedulesOverTime];
 
 /** Does everything that is due by now. */
 export function runOverdue(turn: Turn): void {
@@ -20,6 +32,12 @@ export function runOverdue(turn: Turn): void {
   }
   mature(turn);
   expireHead(turn);
+  for (const part of TIMED) if (part.deadline(ledger) <= now) part.run(turn);
+}
+
+/** When a part of the books is due next, Infinity when none is. */
+export function nextTimed(ledger: Ledger): number {
+  return Math.min(...TIMED.map((part) => part.deadline(ledger)), Number.POSITIVE_INFINITY);
 }
 
 /** When the next entry needs attention, Infinity when none does. Drops timers that no longer hold. */

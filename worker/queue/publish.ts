@@ -1,33 +1,54 @@
 // What happens when messages arrive: duplicates are recognised, limits are kept, delays set aside, the rest goes to the log.
-import { type Refusal, refuse } from "../errors.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import type { Condition } from "../link/condition.ts";
 import type { Published } from "../link/results.ts";
 import { RecordView } from "../message/record.ts";
-import { dispatch, takeNext } from "./dispatch.ts";
+import { checkCondition } from "./conditions.ts";
+import { dispatch } from "./dispatch.ts";
 import type { Entry } from "./entry.ts";
 import { deadLetter, expire } from "./failures.ts";
+import { headExpiry, takeNext } from "./head.ts";
+import { sendReceipt } from "./receipts.ts";
 import type { Turn } from "./turn.ts";
 
 /** Stores the records of a packet; one outcome for each, in their order. Writes seq and times into the records. */
-export function publish(turn: Turn, records: Uint8Array): (Published | Refusal)[] {
+export function publish(
+  turn: Turn,
+  records: Uint8Array,
+  condition: Condition | undefined,
+): (Published | Refusal)[] {
   const outcomes: (Published | Refusal)[] = [];
-  for (const view = new RecordView(records); view.valid; view.next()) outcomes.push(publishOne(turn, view));
+  for (const view = new RecordView(records); view.valid; view.next()) {
+    outcomes.push(publishOne(turn, view, condition));
+  }
   return outcomes;
 }
 
-function publishOne(turn: Turn, view: RecordView): Published | Refusal {
+function publishOne(turn: Turn, view: RecordView, condition: Condition | undefined): Published | Refusal {
   const { ledger, now } = turn;
   const { dedupWindowMs } = ledger.settings;
+  const sequence = condition?.producer;
+  const known = sequence && ledger.producers.check(sequence, now, dedupWindowMs);
+  if (isRefusal(known)) return known;
+  if (known !== undefined) return { seq: known.seq, duplicate: true, epoch: ledger.epoch };
   const messageId = view.publisherId && dedupWindowMs > 0 ? view.messageId : undefined;
   if (messageId !== undefined) {
     const seq = turn.dedup.find(messageId, now, dedupWindowMs);
-    if (seq !== undefined) return { seq, duplicate: true, epoch: ledger.epoch };
+    if (seq !== undefined) {
+      // What came before by another way takes the place that it has in the producer's sequence now.
+      if (sequence !== undefined) ledger.producers.add(sequence, seq, now);
+      return { seq, duplicate: true, epoch: ledger.epoch };
+    }
   }
+  const unmet = condition === undefined ? undefined : checkCondition(turn, condition);
+  if (unmet !== undefined) return unmet;
   const later = view.dueAt > now;
   if (!later) {
     const refusal = makeRoom(turn, view.size);
     if (refusal !== undefined) return refusal;
   }
   const seq = store(turn, view, messageId);
+  if (sequence !== undefined) ledger.producers.add(sequence, seq, now);
   return { seq, duplicate: false, epoch: ledger.epoch };
 }
 
@@ -87,7 +108,10 @@ function makeRoom(turn: Turn, bytes: number): Refusal | undefined {
       );
     }
     if (overflow === "dead-letter") deadLetter(turn, oldest, "overflow", "", false);
-    else turn.ledger.finish(oldest, "expired", false);
+    else {
+      sendReceipt(turn, oldest, "expired", "overflow");
+      turn.ledger.finish(oldest, "expired", false);
+    }
   }
   return undefined;
 }
@@ -99,9 +123,10 @@ function fits(turn: Turn, bytes: number): boolean {
   return settings.maxBytes === null || counts.readyBytes + unsealedBytes + bytes <= settings.maxBytes;
 }
 
+/** The ready message that goes when there is no room: of those with the lowest priority, the oldest. */
 function oldestReady(turn: Turn): Entry | undefined {
   const { ledger } = turn;
-  let oldest = ledger.firstReady();
+  let oldest = ledger.ready.firstOf(0);
   for (const [position] of ledger.parked > 0 ? ledger.groups.values() : []) {
     if (position !== undefined && position < (oldest?.position ?? Number.POSITIVE_INFINITY)) {
       oldest = ledger.entries.get(position);
@@ -109,18 +134,10 @@ function oldestReady(turn: Turn): Entry | undefined {
   }
   if (oldest !== undefined) return oldest;
   if (ledger.untaken === 0) turn.seal();
-  return takeNext(turn);
+  return takeNext(turn) ?? ledger.ready.lowestAbove0();
 }
 
 /** Ends the ready messages at the head of the log whose time to live is over. */
 export function expireHead(turn: Turn): void {
   while (headExpiry(turn) <= turn.now) expire(turn, takeNext(turn)!);
-}
-
-/** When the message at the cursor expires, Infinity when there is none or it never does. */
-export function headExpiry(turn: Pick<Turn, "ledger" | "store">): number {
-  const { ledger, store } = turn;
-  if (ledger.untaken === 0) return Number.POSITIVE_INFINITY;
-  const expiresAt = store.log.record(store.log.next(ledger.cursor)!)!.expiresAt;
-  return expiresAt > 0 ? expiresAt : Number.POSITIVE_INFINITY;
 }

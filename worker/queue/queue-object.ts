@@ -2,17 +2,24 @@
 // Decisions are queue.ts's; what leaves for other rooms goes through outbound.ts.
 import { DurableObject } from "cloudflare:workers";
 import { checkName, splitObjectName } from "../address.ts";
-import { directoryObject, type Env } from "../env.ts";
+import { directoryObject, type Env, handlerOf } from "../env.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { readCommands } from "../link/commands.ts";
 import { DeliveryWriter } from "../link/deliveries.ts";
 import { type QueueResult, writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
 import { QueueStore } from "../log/store.ts";
+import { Pusher } from "../push/pusher.ts";
+import type { PushSpec } from "../push/spec.ts";
+import type { TurnCommand } from "./carry-out.ts";
+import { Management } from "./management.ts";
 import { Outbound } from "./outbound.ts";
-import { describe, peek } from "./peek.ts";
-import { Queue, type TurnCommand, type TurnOutcome } from "./queue.ts";
+import { describe } from "./peek.ts";
+import { PUSH_GATEWAY } from "./push-target.ts";
+import { Queue, type TurnOutcome } from "./queue.ts";
+import type { RedriveOptions } from "./redrive.ts";
 import type { Applied, PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
+import type { ScheduleSpec } from "./schedules.ts";
 import type { QueueSettingsPatch } from "./settings.ts";
 
 /** Commands that wait for the next turn, and who waits for their results. */
@@ -31,7 +38,15 @@ interface Answer {
 }
 
 /** Commands at whose first arrival a queue comes into being. */
-const CREATING = new Set<TurnCommand["type"]>(["publish", "attach", "receive", "transfer", "configure"]);
+const CREATING = new Set<TurnCommand["type"]>([
+  "publish",
+  "attach",
+  "receive",
+  "transfer",
+  "configure",
+  "schedule",
+  "push",
+]);
 /** No object gets more calls in a millisecond. */
 const CALLS_PER_MS = 1_000;
 const ALARM_RETRIES = 5;
@@ -53,6 +68,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   /** Refs of waiting calls count down from here: leases of calls in an earlier life of this object must not look like theirs. */
   #lastCall = -Date.now() * CALLS_PER_MS;
   readonly #waiting = new Map<number, (packet: Uint8Array) => void>();
+  readonly #management: Management;
+  readonly #pusher: Pusher;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -63,6 +80,23 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#sql = new DurableSql(ctx.storage.sql);
     this.#store = new QueueStore(this.#sql);
     this.#outbound = new Outbound(env, this.#objectName, (commands) => this.#submit(commands));
+    this.#pusher = new Pusher({
+      queue: name,
+      service: (binding) => handlerOf(env, binding),
+      settle: (settlements) => {
+        this.#submit([{ type: "settle", settlements }]).catch(() => undefined);
+      },
+    });
+    this.#management = new Management({
+      open: () => this.#open(),
+      unknown: () => this.#unknown(),
+      ready: (command) => this.#ready([command]),
+      carryOut: async (command) => {
+        const [result] = (await this.#submit([command])).results;
+        return result?.type === "refused" ? result.refusal : undefined;
+      },
+      figures: () => this.#pusher.figures,
+    });
   }
 
   async apply(packet: Uint8Array, gateway?: string): Promise<Applied> {
@@ -153,23 +187,50 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#store = new QueueStore(this.#sql);
   }
 
-  async purge(): Promise<{ purged: number } | Refusal> {
-    const queue = this.#open();
-    if (queue === undefined) return this.#unknown();
-    const before = queue.ledger.counts.expired;
-    await this.#submit([{ type: "purge" }]);
-    return { purged: queue.ledger.counts.expired - before };
+  purge() {
+    return this.#management.purge();
+  }
+
+  peek(state: PeekState, limit: number) {
+    return this.#management.peek(state, limit);
+  }
+
+  redrive(options: RedriveOptions) {
+    return this.#management.redrive(options);
+  }
+
+  endRedrive() {
+    return this.#management.endRedrive();
+  }
+
+  redriveTask() {
+    return this.#management.redriveTask();
+  }
+
+  setSchedule(id: string, spec: ScheduleSpec, record: Uint8Array) {
+    return this.#management.setSchedule(id, spec, record);
+  }
+
+  removeSchedule(id: string) {
+    return this.#management.removeSchedule(id);
+  }
+
+  schedules() {
+    return this.#management.schedules();
+  }
+
+  setPush(spec: PushSpec | undefined) {
+    return this.#management.setPush(spec);
+  }
+
+  describePush() {
+    return this.#management.describePush();
   }
 
   async setPaused(paused: boolean): Promise<QueueDescription | Refusal> {
     if (this.#open() === undefined) return this.#unknown();
     await this.#submit([{ type: "configure", patch: { paused } }]);
     return this.#describe();
-  }
-
-  async peek(state: PeekState, limit: number): Promise<Uint8Array | Refusal> {
-    const queue = this.#open();
-    return queue === undefined ? this.#unknown() : peek(queue, state, limit, Date.now());
   }
 
   async transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined> {
@@ -230,7 +291,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
       resolve({ results: outcome.results.slice(at, at + commands.length), deliveries });
       at += commands.length;
     }
-    for (const [gateway, writer] of outcome.deliveries) this.#outbound.deliver(gateway, writer);
+    for (const [gateway, writer] of outcome.deliveries) {
+      if (gateway === PUSH_GATEWAY) this.#push(queue, writer);
+      else this.#outbound.deliver(gateway, writer);
+    }
     for (const [ref, writer] of outcome.received) this.#answer(ref, writer.take());
     this.#outbound.send(this.#store, queue.ledger.nextOutboxId);
     this.#committing = true;
@@ -240,6 +304,12 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     };
     // A commit that fails resets the object; until then nothing may wait for ever.
     this.ctx.storage.sync().then(committed, committed);
+  }
+
+  /** Pushes wait for the turn to be durable by themselves: the output gate holds what leaves the object. */
+  #push({ ledger }: Queue, writer: DeliveryWriter): void {
+    const { spec } = ledger.push;
+    if (spec !== undefined) this.#pusher.take(spec, writer.take(), ledger.settings.backoff.baseMs > 0);
   }
 
   /** An alarm is a billed row, and moving it earlier is a trip to the scheduler: one that rings too early costs less. */
@@ -259,6 +329,9 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     // Connections may have ended while this object was away: their gateways are asked.
     this.#outbound.probe([...this.#queue.ledger.consumers.values()]);
     this.#outbound.send(this.#store, this.#queue.ledger.nextOutboxId);
+    if (this.#queue.ledger.push.spec !== undefined) {
+      queueMicrotask(() => this.#submit([{ type: "resume-push" }]).catch(() => undefined));
+    }
     return this.#queue;
   }
 

@@ -1,32 +1,19 @@
 // The machine of a queue: commands and the time go in, results and deliveries come out, everything in between is one transaction.
 // Plain and synchronous; its shell is queue-object.ts.
-import { type Refusal, refuse } from "../errors.ts";
-import type { QueueCommand } from "../link/commands.ts";
 import type { DeliveryWriter } from "../link/deliveries.ts";
 import type { QueueResult } from "../link/results.ts";
-import { positionOf } from "../log/log.ts";
 import type { QueueStore } from "../log/store.ts";
+import { carryOut, type TurnCommand } from "./carry-out.ts";
 import { loadLedger, saveLedger } from "./checkpoint.ts";
 import { DedupWindow } from "./dedup.ts";
 import { dispatch } from "./dispatch.ts";
 import { replay } from "./events.ts";
+import { headExpiry } from "./head.ts";
 import { Ledger } from "./ledger.ts";
-import { nextTimer, runOverdue } from "./overdue.ts";
-import { headExpiry, publish, takeTransfer } from "./publish.ts";
+import { nextTimed, nextTimer, runOverdue } from "./overdue.ts";
 import { Segments } from "./segments.ts";
-import { applySettings, type QueueSettings, type QueueSettingsPatch } from "./settings.ts";
-import { attach, detach, extend, pause, receive, settle } from "./settle.ts";
+import type { QueueSettings } from "./settings.ts";
 import { Turn } from "./turn.ts";
-
-/** A command of a turn: those of the link, and those of the object itself. */
-export type TurnCommand =
-  | QueueCommand
-  | { type: "receive"; ref: number; max: number; leaseMs: number | undefined; wait: boolean }
-  | { type: "withdraw"; ref: number }
-  | { type: "transfer"; source: string; id: number; records: Uint8Array }
-  | { type: "configure"; patch: QueueSettingsPatch & { paused?: boolean } }
-  | { type: "purge" }
-  | { type: "confirmed"; outboxId: number };
 
 /** What a turn has to tell. */
 export interface TurnOutcome {
@@ -108,7 +95,7 @@ export class Queue {
   turn(commands: TurnCommand[], now: number, seed: number): TurnOutcome {
     const turn = this.#begin(now, seed);
     runOverdue(turn);
-    const results = commands.map((command) => this.#run(turn, command));
+    const results = commands.map((command) => carryOut(turn, command));
     turn.seal();
     dispatch(turn);
     this.#dismiss(turn, commands);
@@ -125,6 +112,7 @@ export class Queue {
   get nextDeadline(): number {
     return Math.min(
       nextTimer(this.ledger),
+      nextTimed(this.ledger),
       this.store.nextDelayed() ?? Number.POSITIVE_INFINITY,
       this.#headExpiry(),
     );
@@ -136,71 +124,6 @@ export class Queue {
       { queue, ledger, store, dedup: this.#dedup, now, random: randomFrom(seed) },
       this.#nextRow,
     );
-  }
-
-  #run(turn: Turn, command: TurnCommand): QueueResult {
-    const { ledger } = this;
-    switch (command.type) {
-      case "publish":
-        return { type: "published", messages: publish(turn, command.records) };
-      case "settle":
-        // A settle may be of a message published in this very turn only if it was delivered before: nothing to seal.
-        return {
-          type: "settled",
-          settled: command.settlements.map((settlement) => settle(turn, settlement)),
-        };
-      case "extend":
-        return {
-          type: "settled",
-          settled: command.handles.map((handle) => extend(turn, handle, command.leaseMs)),
-        };
-      case "attach":
-        return this.#done(attach(turn, command.consumer));
-      case "credit": {
-        const consumer = ledger.consumers.get(command.ref);
-        if (consumer === undefined)
-          return this.#done(refuse("no-subscription", "the subscription has ended"));
-        ledger.addCredit(consumer, command.add);
-        return this.#done();
-      }
-      case "pause":
-        pause(turn, command.refs);
-        return this.#done();
-      case "detach":
-        detach(turn, command.refs);
-        return this.#done();
-      case "receive":
-        receive(turn, command.ref, command.max, command.leaseMs);
-        return this.#done();
-      case "withdraw":
-        ledger.consumers.remove(command.ref);
-        return this.#done();
-      case "transfer":
-        takeTransfer(turn, command.source, command.id, command.records);
-        return this.#done();
-      case "configure":
-        ledger.configure(this.#changed(command.patch));
-        return this.#done();
-      case "purge":
-        turn.seal();
-        if (ledger.counts.ready > 0) ledger.purge(positionOf(turn.row, 0));
-        return this.#done();
-      case "confirmed":
-        this.store.removeOutbox(command.outboxId);
-        return this.#done();
-    }
-  }
-
-  #changed(patch: QueueSettingsPatch & { paused?: boolean }): QueueSettings {
-    const { paused, ...rest } = patch;
-    const settings = applySettings(this.settings, rest);
-    return paused === undefined ? settings : { ...settings, paused };
-  }
-
-  #done(refusal?: Refusal): QueueResult {
-    return refusal === undefined
-      ? { type: "done", seq: this.ledger.nextSeq - 1 }
-      : { type: "refused", refusal };
   }
 
   /** Calls that got messages, or did not want to wait, are consumers no longer. */

@@ -6,6 +6,7 @@ import type { Handle } from "../link/handle.ts";
 import type { Consumer } from "./consumers.ts";
 import type { Entry } from "./entry.ts";
 import { deadLetter, fail } from "./failures.ts";
+import { sendReceipt } from "./receipts.ts";
 import type { Turn } from "./turn.ts";
 
 /**
@@ -19,6 +20,7 @@ export function settle(turn: Turn, settlement: Settlement): boolean {
   if (entry === undefined) return ledger.outcomes.settled(settlement.lease, ledger.newestLease);
   switch (settlement.outcome) {
     case "ack":
+      sendReceipt(turn, entry, "ack");
       ledger.finish(entry, "settled", true);
       break;
     case "release":
@@ -49,8 +51,8 @@ export function attach(turn: Turn, spec: ConsumerSpec): Refusal | undefined {
   if (known === undefined && ledger.consumers.size >= MAX_CONSUMERS) {
     return refuse("too-many", `the queue has ${MAX_CONSUMERS} consumers, which is its limit`, 10_000);
   }
-  const { ref, gateway, credit, leaseMs = 0, generation } = spec;
-  ledger.attach({ ref, gateway, credit, leaseMs, generation });
+  const { ref, gateway, client, filter, credit, leaseMs = 0, generation } = spec;
+  ledger.attach({ ref, gateway, client, filter, credit, leaseMs, generation });
   const consumer = ledger.consumers.get(ref)!;
   if (spec.resend) for (const entry of heldBy(turn, ref, consumer.used)) turn.deliver(entry, consumer, true);
   return undefined;
@@ -82,6 +84,8 @@ export function receive(turn: Turn, ref: number, max: number, leaseMs: number | 
   const consumer: Consumer = {
     ref,
     gateway: "",
+    client: "",
+    filter: "",
     credit: max,
     leaseMs: leaseMs ?? 0,
     generation: 0,

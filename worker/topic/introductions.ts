@@ -48,6 +48,11 @@ export class Introductions {
     }
   }
 
+  /** Makes sure that the Directory knows the topics of another object's messages: that object was allowed to send them. */
+  async introduceTransferred(records: Uint8Array): Promise<void> {
+    for (const topic of this.#strangers([records])) await this.declare(topic);
+  }
+
   /** Introduces a topic that is being declared. */
   async declare(topic: string): Promise<Refusal | undefined> {
     while (this.#asking !== undefined) await this.#asking.catch(() => undefined);

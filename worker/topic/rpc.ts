@@ -31,6 +31,8 @@ export interface TopicSubscribe {
   filter: string;
   /** What it must get is stored until it has it: messages of QoS 1 and 2, for a queue all. */
   durable: boolean;
+  /** Only for queues: which messages it gets; absent: all. */
+  selector?: string;
   /** Only for gateways: what to hand out with the answer. */
   read?: ReadRequest;
 }
@@ -102,6 +104,12 @@ export interface TopicDescription {
 export interface TopicRpc {
   /** Applies a packet of publish commands (link/commands.ts) and answers once what must be stored is. A gateway gives its name. */
   apply(packet: Uint8Array, gateway?: string): Promise<Applied>;
+  /**
+   * Takes messages of another object exactly once: `id` rises with every transfer of one source. Each record names its topic.
+   *
+   * @returns why it must be sent again later, if so
+   */
+  transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined>;
   /** Registers an interest; it is effective when this returns. Wildcards must stand in the Directory before. */
   subscribe(request: TopicSubscribe): Promise<TopicSubscribed | Refusal>;
   /** Reads without registering; the answer's packet tells its place among the gateway's live packets. */

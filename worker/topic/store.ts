@@ -6,6 +6,8 @@ import type { Sql, SqlRow, SqlValue } from "../log/sql.ts";
  *   interest  ( topic TEXT, target TEXT PRIMARY KEY | durable )                 who gets the messages of one topic: 0 or 1
  *   retained  ( name TEXT PRIMARY KEY | expires, remembered, data BLOB )        one record; ms, 0 for never; when its id came, 0 for none
  *   removed   ( name TEXT PRIMARY KEY | epoch )   deleted topics: what was stored of them under this epoch or an earlier one is no more
+ *   source    ( name TEXT PRIMARY KEY | id )      the last transfer taken from another object
+ *   producer  ( name TEXT PRIMARY KEY | time, state )   topic, NUL and producer; ms; ProducerState as JSON text
  *   history_N ( seq INTEGER PRIMARY KEY | last, time, bytes, total, ids, data BLOB )   one turn's records of topic number N: first and
  *               last seq, ms, bytes of data, bytes of all rows up to it, whether publishers chose ids
  *   outbox_N  ( id INTEGER PRIMARY KEY | time, bytes, ids, cursors, targets, data BLOB )   one turn's records for durable targets; the
@@ -19,6 +21,8 @@ const TABLES = {
   retained:
     "name TEXT PRIMARY KEY, expires INTEGER NOT NULL, remembered INTEGER NOT NULL, data BLOB NOT NULL",
   removed: "name TEXT PRIMARY KEY, epoch INTEGER NOT NULL",
+  source: "name TEXT PRIMARY KEY, id INTEGER NOT NULL",
+  producer: "name TEXT PRIMARY KEY, time INTEGER NOT NULL, state TEXT NOT NULL",
 } as const;
 const HISTORY =
   "seq INTEGER PRIMARY KEY, last INTEGER NOT NULL, time INTEGER NOT NULL, bytes INTEGER NOT NULL, total INTEGER NOT NULL, ids INTEGER NOT NULL, data BLOB NOT NULL";

@@ -5,7 +5,7 @@ import { checkName, splitObjectName } from "../address.ts";
 import { directoryObject, type Env } from "../env.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import { checkFilter } from "../filter/filter.ts";
-import { readCommands } from "../link/commands.ts";
+import { type QueueCommand, readCommands } from "../link/commands.ts";
 import { type QueueResult, writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
 import type { Applied } from "../queue/rpc.ts";
@@ -26,13 +26,25 @@ import type { TopicSettingsPatch } from "./settings.ts";
 import { TopicStore } from "./store.ts";
 import { Topics } from "./topics.ts";
 
+/** Records to publish, with their condition or as the transfer of another object. */
+type Publish = Pick<Extract<QueueCommand, { type: "publish" }>, "records" | "condition"> & {
+  transfer?: { source: string; id: number };
+};
+
+/** What became of publishes, and what the gateway that sent them gets along. */
+interface TurnAnswer {
+  results: QueueResult[];
+  gateway: string;
+  deliveries: Uint8Array | undefined;
+}
+
 /** Publishes that wait for the next turn. */
 interface Pending {
-  packets: Uint8Array[];
+  publishes: Publish[];
   refused: Map<string, Refusal>;
   /** The gateway that waits, "" if none does. */
   gateway: string;
-  resolve: (answer: { results: QueueResult[]; gateway: string; deliveries: Uint8Array | undefined }) => void;
+  resolve: (answer: TurnAnswer) => void;
   reject: (error: unknown) => void;
 }
 
@@ -74,15 +86,15 @@ export class TopicObject extends DurableObject<Env> implements TopicRpc {
   }
 
   async apply(packet: Uint8Array, gateway = ""): Promise<Applied> {
-    const packets: Uint8Array[] = [];
+    const publishes: Publish[] = [];
     for (const command of readCommands(packet)) {
       if (command.type !== "publish") throw new RangeError(`a topic takes no ${command.type}`);
-      packets.push(command.records);
+      publishes.push(command);
     }
-    const refused = await this.#introductions.introduce(packets);
+    const refused = await this.#introductions.introduce(publishes.map(({ records }) => records));
     return new Promise<Applied>((resolve, reject) => {
       this.#submit({
-        packets,
+        publishes,
         refused,
         gateway,
         resolve: ({ results, deliveries }) => {
@@ -92,6 +104,16 @@ export class TopicObject extends DurableObject<Env> implements TopicRpc {
         reject,
       });
     });
+  }
+
+  async transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined> {
+    // The caller's bytes are its own: seq and times are written into a copy.
+    const publish = { records: records.slice(), transfer: { source, id } };
+    await this.#introductions.introduceTransferred(records);
+    const { results } = await new Promise<TurnAnswer>((resolve, reject) => {
+      this.#submit({ publishes: [publish], refused: new Map(), gateway: "", resolve, reject });
+    });
+    return results[0]?.type === "refused" ? results[0].refusal : undefined;
   }
 
   async subscribe(request: TopicSubscribe): Promise<TopicSubscribed | Refusal> {
@@ -212,9 +234,15 @@ export class TopicObject extends DurableObject<Env> implements TopicRpc {
     const now = Date.now();
     try {
       const topics = this.#open();
-      const results = inbox.map(({ packets, refused }) =>
-        packets.map((records): QueueResult => {
-          return { type: "published", messages: topics.publish(records, now, refused) };
+      const results = inbox.map(({ publishes, refused }) =>
+        publishes.map(({ records, condition, transfer }): QueueResult => {
+          const outcome =
+            transfer === undefined
+              ? topics.publish(records, now, { refused, condition })
+              : topics.transfer(transfer.source, transfer.id, records, now);
+          return isRefusal(outcome)
+            ? { type: "refused", refusal: outcome }
+            : { type: "published", messages: outcome };
         }),
       );
       const flush = () => topics.flush(now);

@@ -1,19 +1,32 @@
 // The machine of a topic object: publishes, subscriptions and the time go in; results, and parcels for gateways and queues, come out.
 // Plain and synchronous; its shell is topic-object.ts.
 import type { RegisteredFilter } from "../directory/rpc.ts";
-import { type Refusal, refuse } from "../errors.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import type { Condition } from "../link/condition.ts";
 import type { Published } from "../link/results.ts";
 import { RecordView } from "../message/record.ts";
 import { TopicDedup } from "./dedup.ts";
 import { Fan, type Parcel } from "./fan.ts";
 import { Interests, isQueue } from "./interest.ts";
 import { Outbox } from "./outbox.ts";
+import { TopicProducers } from "./producers.ts";
 import { nothing, type ReadAnswer, read, start } from "./read.ts";
 import { Retained } from "./retained.ts";
 import type { From, ReadRequest, TopicDescription, TopicHistory, TopicSubscribe } from "./rpc.ts";
 import type { TopicSettingsPatch } from "./settings.ts";
+import { TopicSources } from "./sources.ts";
 import { type TopicState, TopicStates } from "./state.ts";
 import type { TopicStore } from "./store.ts";
+
+/** How records are published. */
+interface PublishOptions {
+  /** Topics that may not come into being. */
+  refused?: Map<string, Refusal>;
+  /** What must hold for the one record to be published. */
+  condition?: Condition | undefined;
+  /** They come from another object, which keeps them until they are here. */
+  transferred?: boolean;
+}
 
 /** Bytes of history in one answer. */
 const MAX_HISTORY_BYTES = 4_000_000;
@@ -32,6 +45,8 @@ export class Topics {
   readonly #store: TopicStore;
   readonly #states: TopicStates;
   readonly #retained: Retained;
+  readonly #sources: TopicSources;
+  readonly #producers: TopicProducers;
   readonly #dedup = new TopicDedup();
   #fan = new Fan();
 
@@ -39,6 +54,8 @@ export class Topics {
     this.#store = store;
     this.#states = new TopicStates(store, this.#dedup);
     this.#retained = new Retained(store);
+    this.#sources = new TopicSources(store);
+    this.#producers = new TopicProducers(store);
     this.interests = new Interests(store);
     this.outbox = new Outbox(store, now);
     this.#loadDedup(now);
@@ -46,7 +63,11 @@ export class Topics {
 
   /** Whether `flush` has something to write. */
   get dirty(): boolean {
-    return this.#states.dirty || this.#retained.dirty || this.interests.dirty || this.#fan.dirty;
+    const books = [
+      ...[this.#states, this.#retained, this.#sources, this.#producers],
+      ...[this.interests, this.#fan],
+    ];
+    return books.some(({ dirty }) => dirty);
   }
 
   /** Which topics of a packet the Directory has not been told of. */
@@ -68,9 +89,12 @@ export class Topics {
   /**
    * Publishes the records of a packet; one outcome for each, in their order. Writes seq, epoch and time into the records.
    *
-   * @param refused topics that may not come into being
    */
-  publish(records: Uint8Array, now: number, refused?: Map<string, Refusal>): (Published | Refusal)[] {
+  publish(
+    records: Uint8Array,
+    now: number,
+    { refused, condition, transferred = false }: PublishOptions = {},
+  ): (Published | Refusal)[] {
     const outcomes: (Published | Refusal)[] = [];
     let state: TopicState | undefined;
     for (const view = new RecordView(records); view.valid; view.next()) {
@@ -81,9 +105,20 @@ export class Topics {
         continue;
       }
       if (state?.name !== topic) state = this.#states.get(topic, now);
-      outcomes.push(this.#publishOne(state, view, now));
+      outcomes.push(this.#publishOne(state, view, now, { condition, transferred }));
     }
     return outcomes;
+  }
+
+  /**
+   * Publishes another object's messages, unless this transfer was taken before. They are beyond the limit on retained messages: one
+   * that found no room would be lost.
+   *
+   * @returns one outcome for each; none for a transfer taken before; a refusal when it must be sent again later
+   */
+  transfer(source: string, id: number, records: Uint8Array, now: number): (Published | Refusal)[] | Refusal {
+    if (this.outbox.full) return tooFarBehind();
+    return this.#sources.take(source, id) ? this.publish(records, now, { transferred: true }) : [];
   }
 
   /** Ends a turn: stores what must be, and hands out what is to be sent. */
@@ -104,11 +139,11 @@ export class Topics {
    * @param since the number of the last packet made for the target
    */
   subscribe(
-    { target, filter, durable, read: request }: TopicSubscribe,
+    { target, filter, durable, selector, read: request }: TopicSubscribe,
     since: number,
     now: number,
   ): ReadAnswer | Refusal {
-    const refusal = this.interests.add(filter, target, durable, since);
+    const refusal = this.interests.add(filter, target, durable, since, selector);
     if (refusal !== undefined) return refusal;
     if (isQueue(target)) return nothing();
     return this.read(request ?? { filter, from: "new", retained: "none", limitBytes: 0 }, now);
@@ -161,6 +196,7 @@ export class Topics {
     this.#store.write("removed", "INSERT OR REPLACE INTO removed VALUES (?, ?)", topic, epoch);
     this.#retained.remove(topic);
     this.#dedup.forget(topic);
+    this.#producers.forget(topic);
     return undefined;
   }
 
@@ -180,21 +216,38 @@ export class Topics {
     );
   }
 
-  #publishOne(state: TopicState, view: RecordView, now: number): Published | Refusal {
+  #publishOne(
+    state: TopicState,
+    view: RecordView,
+    now: number,
+    { condition, transferred }: PublishOptions,
+  ): Published | Refusal {
     const { name: topic, settings } = state;
-    const messageId = view.publisherId && settings.dedupWindowMs > 0 ? view.messageId : undefined;
+    const { dedupWindowMs } = settings;
+    const sequence = condition?.producer;
+    const known = sequence && this.#producers.check(topic, sequence, now, dedupWindowMs);
+    if (isRefusal(known)) return known;
+    if (known !== undefined) return { ...known, duplicate: true };
+    const messageId = view.publisherId && dedupWindowMs > 0 ? view.messageId : undefined;
     if (messageId !== undefined) {
-      const first = this.#dedup.find(topic, messageId, now, settings.dedupWindowMs);
-      if (first !== undefined) return { seq: first.seq, epoch: first.epoch, duplicate: true };
+      const first = this.#dedup.find(topic, messageId, now, dedupWindowMs);
+      if (first !== undefined) {
+        // What came before by another way takes the place that it has in the producer's sequence now.
+        if (sequence !== undefined) this.#producers.add(topic, sequence, first, now);
+        return { seq: first.seq, epoch: first.epoch, duplicate: true };
+      }
     }
-    const targets = this.interests.targets(topic);
-    const refusal = this.#check(view, topic, targets, now);
+    view.setTime(now);
+    const targets = this.interests.targetsOf(topic, view);
+    const refusal =
+      (transferred ? undefined : this.#check(view, topic, targets, now)) ??
+      (condition && checkCondition(condition, state.seq, targets.length));
     if (refusal !== undefined) return refusal;
     const seq = ++state.seq;
     state.time = now;
     view.setSeq(seq);
     view.setEpoch(state.epoch);
-    view.setTime(now);
+    if (sequence !== undefined) this.#producers.add(topic, sequence, { seq, epoch: state.epoch }, now);
     if (messageId !== undefined) {
       this.#dedup.add(topic, messageId, { epoch: state.epoch, seq, time: now });
     }
@@ -224,16 +277,14 @@ export class Topics {
     if (!this.outbox.full) return undefined;
     const kept = targets.some(({ queue, durable }) => queue || (durable && view.qos > 0));
     if (!kept) return undefined;
-    return refuse(
-      "too-many",
-      "subscribers that must get this message are too far behind; repeat later",
-      1_000,
-    );
+    return tooFarBehind();
   }
 
   #flushBooks(now: number): void {
     this.#states.flush(now);
     this.#retained.flush();
+    this.#sources.flush();
+    this.#producers.flush();
     this.interests.flush();
   }
 
@@ -293,6 +344,25 @@ export class Topics {
     const ids = [...found.values()].sort((a, b) => a.time - b.time || a.seq - b.seq);
     for (const { topic, messageId, ...id } of ids) this.#dedup.add(topic, messageId, id);
   }
+}
+
+function tooFarBehind(): Refusal {
+  return refuse("too-many", "subscribers that must get this message are too far behind; repeat later", 1_000);
+}
+
+/** Why a message with a condition is not published, if it is not. */
+function checkCondition(
+  { expectSeq, responders }: Condition,
+  last: number,
+  targets: number,
+): Refusal | undefined {
+  if (expectSeq !== undefined && expectSeq !== last) {
+    return refuse("conflict", `expectSeq is ${expectSeq}, the topic's last seq is ${last}`);
+  }
+  if (responders === true && targets === 0) {
+    return refuse("no-responders", "nobody subscribes to the topic");
+  }
+  return undefined;
 }
 
 function unknown(topic: string): Refusal {

@@ -30,6 +30,7 @@ const messages: fc.Arbitrary<Message> = fc
     correlationId: text,
     headers: text,
     deaths: text,
+    receiptTo: text,
     priority: fc.nat({ max: 9 }),
     seq: whole,
     time: whole,
@@ -53,6 +54,18 @@ const messages: fc.Arbitrary<Message> = fc
 const commands: fc.Arbitrary<QueueCommand> = fc.oneof(
   fc.record({ type: fc.constant("publish" as const), records: fc.uint8Array({ maxLength: 300 }) }),
   fc.record({
+    type: fc.constant("publish" as const),
+    records: fc.uint8Array({ maxLength: 300 }),
+    condition: fc.record(
+      {
+        expectSeq: whole,
+        producer: fc.record({ id: text, epoch: whole, seq: whole }),
+        responders: fc.constant(true),
+      },
+      { requiredKeys: [] },
+    ),
+  }),
+  fc.record({
     type: fc.constant("settle" as const),
     settlements: fc.array(
       fc.record({
@@ -75,6 +88,8 @@ const commands: fc.Arbitrary<QueueCommand> = fc.oneof(
     consumer: fc.record({
       ref: whole,
       gateway: text,
+      client: text,
+      filter: text,
       credit: u32,
       leaseMs: fc.option(fc.integer({ min: 1, max: 43_200_000 }), { nil: undefined }),
       generation: u32,

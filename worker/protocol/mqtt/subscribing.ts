@@ -105,6 +105,7 @@ export class Subscribing {
       {
         ...{ sub: known?.sub ?? nextSub(session), filter, options, ref: randomRef() },
         ...{ credit: Number.POSITIVE_INFINITY, from: "new", retained: wanted ? "send" : "none" },
+        selector: undefined,
       },
       (outcome) => done(isRefusal(outcome) ? outcome : qos),
     );
@@ -153,7 +154,10 @@ export class Subscribing {
     const credit = Math.min(client.receiveMaximum, MAX_QUEUE_CREDIT);
     const refusal = this.#broker.queues.subscribe(
       session,
-      { sub: known?.sub ?? nextSub(session), address, credit, leaseMs, options, ref: randomRef() },
+      {
+        ...{ sub: known?.sub ?? nextSub(session), address, credit, leaseMs, options, ref: randomRef() },
+        filter: "",
+      },
       (result) => done(result.type === "refused" ? result.refusal : options.qos),
     );
     if (refusal !== undefined) done(refusal);
