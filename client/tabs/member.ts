@@ -4,6 +4,8 @@ import { CLOSE_AGAIN, CLOSE_BAD_FRAME, type Downward, type Join, type Upward } f
 import type { Channel, Platform } from "./platform.ts";
 import type { Carrier, TabSocket } from "./tab-socket.ts";
 
+/** How a client ends. */
+const BYE = '{"op":"bye"}';
 const BEAT_MS = 1_000;
 /** Beats without a word from a leader until its lock is taken from it: it is frozen, or has been busy for that long. */
 const SILENT_BEATS = 8;
@@ -62,7 +64,7 @@ export class Member implements Carrier {
     if (/subscribe"/.test(text)) this.#note(text);
     if (this.#leader) this.#leader.fromSelf(socket.life, text);
     else this.#say({ kind: "text", tab: this.#tab, life: socket.life, text });
-    if (text !== '{"op":"bye"}') return;
+    if (text !== BYE) return;
     this.#drop();
     this.#leave();
   }
