@@ -192,6 +192,25 @@ describe("tabs of one origin", () => {
     expect([...leader.acked, ...one.acked]).toEqual(["m1"]);
     expect(world.broker.connected).toBe(1);
   });
+
+  it("[TAB5] one that was robbed, and hears of it only after it has taken the session, ends nobody's client", async () => {
+    const leader = world.open();
+    while (world.browser.waiting.includes("lock>1")) await world.browser.step("lock>1");
+    await world.browser.step("socket0>broker");
+    world.freeze(leader);
+    const other = world.open();
+    for (let beat = 0; beat < 12; beat++) {
+      await world.browser.tick(other.tab);
+      await world.browser.run();
+    }
+    expect(other.isOpen).toBe(true);
+    world.thawAll();
+    await world.rest();
+    expect(other.states).toEqual(["closed 1012"]);
+    expect(leader.states).not.toContain("closed 4409");
+    expect(leader.isOpen && other.isOpen).toBe(true);
+    expect(world.broker.connected).toBe(1);
+  });
 });
 
 type Step = { do: string; of: number };
