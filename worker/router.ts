@@ -34,6 +34,7 @@ const openToPages = cors({
   maxAge: PREFLIGHT_SECONDS,
 });
 router.use("/client.js", openToPages);
+router.use("/durable.js", openToPages);
 router.use("/tabs.js", openToPages);
 router.use("/presence.js", openToPages);
 router.use("/v1/*", openToPages);

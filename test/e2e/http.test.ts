@@ -379,6 +379,15 @@ describe("errors and paths", () => {
     });
   }
 
+  it("[CLI14] /durable.js stands beside it, for pages of every origin", async ({ world }) => {
+    const url = new URL("/durable.js", world.broker.url);
+    const answer = await http("GET", url, undefined, { origin: "https://a.example" });
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get("content-type")).toMatch(/javascript/);
+    expect(answer.headers.get("access-control-allow-origin")).toBe("*");
+    expect(answer.body).toMatch(/export\s*\{[^}]*\bopenOutbox\b/);
+  });
+
   it("[HTTP17] /healthz is 200", async ({ world }) => {
     expect((await world.call("GET", "/healthz")).status).toBe(200);
   });
