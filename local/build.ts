@@ -30,6 +30,7 @@ export async function bundleWorker(entry: string): Promise<string> {
 const MODULES = {
   "client.js": "client/index.ts",
   "durable.js": "client/durable/index.ts",
+  "presence.js": "client/presence/presence.ts",
   "tabs.js": "client/tabs/index.ts",
 };
 
