@@ -263,7 +263,8 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       // What was on its way to an older connection comes again with all that the session holds, as soon as it has a new one.
       if (deliveries.generation !== subscription.generation) continue;
       const { connection } = subscription.session;
-      connection?.protocol.deliver(connection, subscription, deliveries);
+      if (deliveries.kind === "message") connection?.protocol.deliver(connection, subscription, deliveries);
+      else connection?.protocol.notice(connection, subscription, deliveries);
     }
     if (gone.size > 0) this.#queues.disown(queueObject, [...gone]);
   }

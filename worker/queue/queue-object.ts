@@ -11,12 +11,12 @@ import { DurableSql } from "../log/sql.ts";
 import { QueueStore } from "../log/store.ts";
 import type { TurnCommand } from "./carry-out.ts";
 import { Outbound } from "./outbound.ts";
-import { describe, peek } from "./peek.ts";
+import { describe, listConsumers, peek } from "./peek.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
 import type { RedriveOptions, RedriveTask } from "./redrive.ts";
-import type { Applied, PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
+import type { Applied, ConsumerPage, PeekState, QueueDescription, QueueRpc, ReceiveOptions } from "./rpc.ts";
 import type { Schedule, ScheduleSpec } from "./schedules.ts";
-import type { QueueSettingsPatch } from "./settings.ts";
+import { applySettings, checkSettings, DEFAULT_SETTINGS, type QueueSettingsPatch } from "./settings.ts";
 
 /** Commands that wait for the next turn, and who waits for their results. */
 interface Pending {
@@ -91,18 +91,22 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     return deliveries === undefined ? { results: written } : { results: written, deliveries };
   }
 
-  async receive(max: number, waitMs: number, leaseMs: number | undefined): Promise<Uint8Array | Refusal> {
+  async receive({ max, waitMs, leaseMs, filter }: ReceiveOptions): Promise<Uint8Array | Refusal> {
     const ref = --this.#lastCall;
-    const command: TurnCommand = { type: "receive", ref, max, leaseMs, wait: waitMs > 0 };
+    const command: TurnCommand = { type: "receive", ref, max, leaseMs, filter, wait: waitMs > 0 };
     const refusal = await this.#ready([command]);
     if (refusal !== undefined) return refusal;
     const packet = new Promise<Uint8Array>((resolve) => {
       this.#waiting.set(ref, resolve);
     });
-    await this.#submit([command]).catch((error: unknown) => {
+    const { results } = await this.#submit([command]).catch((error: unknown) => {
       this.#waiting.delete(ref);
       throw error;
     });
+    if (results[0]?.type === "refused") {
+      this.#waiting.delete(ref);
+      return results[0].refusal;
+    }
     const withdraw = () => this.#submit([{ type: "withdraw", ref }]).then(() => this.#nothing(ref));
     const timer = waitMs > 0 ? setTimeout(withdraw, waitMs) : null;
     if (timer === null) this.#nothing(ref);
@@ -112,17 +116,25 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   async declare(patch: QueueSettingsPatch): Promise<(QueueDescription & { created: boolean }) | Refusal> {
-    const wrong = this.#checkDeadLetterTo(patch.deadLetterTo);
+    const open = this.#open();
+    const wrong =
+      this.#checkDeadLetterTo(patch.deadLetterTo) ??
+      checkSettings(applySettings(open?.settings ?? DEFAULT_SETTINGS, patch), 0);
     if (wrong !== undefined) return wrong;
-    const created = this.#open() === undefined;
+    const created = open === undefined;
     const refusal = await this.#ready([{ type: "configure", patch }], true);
     if (refusal !== undefined) return refusal;
-    await this.#submit([{ type: "configure", patch }]);
-    return { ...this.#describe(), created };
+    const { results } = await this.#submit([{ type: "configure", patch }]);
+    return results[0]?.type === "refused" ? results[0].refusal : { ...this.#describe(), created };
   }
 
   async describe(): Promise<QueueDescription | Refusal> {
     return this.#open() === undefined ? this.#unknown() : this.#describe();
+  }
+
+  async consumers(after: number, limit: number): Promise<ConsumerPage | Refusal> {
+    const queue = this.#open();
+    return queue === undefined ? this.#unknown() : listConsumers(queue, after, limit);
   }
 
   async remove(): Promise<Refusal | undefined> {

@@ -14,6 +14,7 @@ import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
 import { toMessage } from "../../message/fields.ts";
+import { checkFilterField } from "../../selector/selector.ts";
 import type { Answer } from "./answers.ts";
 import {
   type ByeFrame,
@@ -91,10 +92,12 @@ export class Requests {
     const settles = settlementsOf(frame);
     if (isRefusal(settles)) return answer(errorFrame(id, settles));
     const { deliveries, settlements } = settles;
-    this.#broker.links.queue(subscription.target).command({ type: "settle", settlements }, (result) => {
-      const lost = lostOf(deliveries, result);
-      answer(replyFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
-    });
+    this.#broker.links
+      .queue(subscription.target)
+      .command({ type: "settle", settlements, by: subscription.ref }, (result) => {
+        const lost = lostOf(deliveries, result);
+        answer(replyFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
+      });
   }
 
   #extend(session: Session, frame: ExtendFrame, answer: Answer): void {
@@ -112,17 +115,19 @@ export class Requests {
     const { id, to, durable, filter, from } = frame;
     const wrong = checkFrom(from);
     if (wrong !== undefined) return answer(errorFrame(id, refuse("bad-field", wrong)));
-    if (filter !== undefined) {
-      return answer(errorFrame(id, refuse("not-supported", "filters of message headers are not served")));
-    }
+    const selector = checkFilterField(filter);
+    if (isRefusal(selector)) return answer(errorFrame(id, selector));
     if (to.startsWith(TOPIC)) {
+      if (selector !== "") {
+        return answer(errorFrame(id, refuse("not-supported", "filters of topics' messages are not served")));
+      }
       const topicFilter = to.slice(TOPIC.length);
       if (durable === undefined) return this.#topics.subscribe(session, frame, topicFilter, answer);
       return this.#subscribeDurably(session, frame, topicFilter, durable, answer);
     }
     const address = addressOf(to, session.principal, "consume");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    this.#consume(session, frame, address, answer);
+    this.#consume(session, frame, address, selector, answer);
   }
 
   /** A durable subscription is a queue that the topics feed: whoever consumes under its name shares what it keeps. */
@@ -144,16 +149,16 @@ export class Requests {
     this.#broker.groups.bind(session.namespace, filter, queue, (outcome) => {
       if (outcome !== undefined) return answer(errorFrame(id, outcome));
       if (session.connection === undefined) return answer(undefined);
-      this.#consume(session, frame, { kind: "queue", name: queue }, answer);
+      this.#consume(session, frame, { kind: "queue", name: queue }, "", answer);
     });
   }
 
-  #consume(session: Session, frame: SubscribeFrame, address: Address, answer: Answer): void {
+  #consume(session: Session, frame: SubscribeFrame, address: Address, filter: string, answer: Answer): void {
     const { id, sub, credit = DEFAULT_CREDIT, leaseMs } = frame;
     const ref = 1 + Math.floor(Math.random() * REF_RANGE);
     const refusal = this.#broker.queues.subscribe(
       session,
-      { sub, address, credit, leaseMs, filter: "", options: PLAIN_OPTIONS, ref },
+      { sub, address, credit, leaseMs, filter, options: PLAIN_OPTIONS, ref },
       (result, epoch) => {
         const seq = result.type === "done" ? result.seq : 0;
         // A queue keeps what was not settled: nothing can be missing.
