@@ -45,6 +45,8 @@ export const MAX_SCHEDULES_BYTES = 4_000_000;
 export const MAX_SCHEDULE_BYTES = 65_536;
 export const MAX_SCHEDULE_ID_CHARS = 256;
 export const MAX_CRON_CHARS = 256;
+/** Messages that one queue pushes at the same time at most. */
+export const MAX_PUSH_CONCURRENCY = 1_000;
 /** Dead letters that one redrive moves in a second at most, when it is asked to keep to a rate. */
 export const MAX_REDRIVE_PER_SECOND = 100_000;
 /** Producers with a sequence of their own that one queue or topic object remembers at most. */
@@ -111,6 +113,15 @@ export const MAX_LANE_BYTES = 16_000_000;
 export const MAX_OUTBOX_BYTES = 64_000_000;
 /** Bytes of events that wait for a slow reader of `/v1/events` before its stream is ended. */
 export const MAX_EVENT_BACKLOG_BYTES = 16_777_216;
+/** How long a request waits for its reply at most, and when nothing is said. */
+export const MAX_REQUEST_TIMEOUT_MS = 300_000;
+export const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
+/** Requests of one connection, or of a namespace's HTTP callers, that wait for their replies at one gateway at most. */
+export const MAX_WAITING_REQUESTS = 10_000;
+/** Requests that wait for their replies at one gateway at most. */
+export const MAX_GATEWAY_REQUESTS = 100_000;
+/** Bytes of replies that wait at one gateway for askers who lost their connection and may ask again. */
+export const MAX_KEPT_REPLY_BYTES = 16_000_000;
 /** Messages that a gateway has taken over and not brought to their topic or queue yet, at most. */
 export const MAX_OUTBOX_MESSAGES = 10_000;
 /** A selector's text, characters. */
@@ -119,3 +130,9 @@ export const MAX_SELECTOR_CHARS = 4_096;
 export const MAX_SELECTOR_DEPTH = 100;
 /** Characters of the selectors whose parsed form an object keeps; beyond them the one asked for longest ago is parsed again. */
 export const MAX_SELECTOR_CACHE_CHARS = 262_144;
+/** Messages of a topic's history that one filtered call looks at. */
+export const MAX_FILTERED_MESSAGES = 10_000;
+/** Characters of all selectors of one session's subscriptions to topics. */
+export const MAX_SESSION_SELECTOR_CHARS = 65_536;
+/** Characters of the selectors of all bindings of one namespace. */
+export const MAX_BINDING_SELECTOR_CHARS = 2_097_152;

@@ -15,6 +15,7 @@ const FIELD_BY_HEADER: Record<string, keyof typeof PUBLISH_FIELDS.fields> = {
   "dunlin-reply-to": "replyTo",
   "dunlin-correlation-id": "correlationId",
   "dunlin-expect-seq": "expectSeq",
+  "dunlin-receipt-to": "receiptTo",
 };
 const OWN_HEADER = "dunlin-header-";
 

@@ -1,6 +1,7 @@
 // POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
+import { permits } from "../auth/permission.ts";
 import { Writer } from "../bytes/writer.ts";
-import { maxMessageBytes } from "../env.ts";
+import { maxMessageBytes, topicTarget } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
@@ -34,7 +35,7 @@ interface Receipt {
 }
 
 /** A message and what must hold for it to be stored. */
-interface Outgoing {
+export interface Outgoing {
   message: Message;
   condition: Condition | undefined;
 }
@@ -53,7 +54,9 @@ export async function publishToQueue(call: QueueCall): Promise<Response | Refusa
 
 /** POST /v1/topics/{name}/messages: hands what the request carries to whoever is interested. */
 export async function publishToTopic(call: TopicCall): Promise<Response | Refusal> {
-  return publish({ ...call, destination: call.topic, adapt: (message) => toTopic(message, call.name, "") });
+  const { env, namespace, name } = call;
+  const destination = topicTarget(env, namespace, name);
+  return publish({ ...call, destination, adapt: (message) => toTopic(message, name, "") });
 }
 
 async function publish(call: PublishCall): Promise<Response | Refusal> {
@@ -65,15 +68,26 @@ async function publish(call: PublishCall): Promise<Response | Refusal> {
       return publishMany(call, common, batchEntries);
     case CLOUD_EVENT_BATCH:
       return publishMany(call, common, eventEntries);
-    case CLOUD_EVENT:
-      return publishEvent(call, common);
-    default:
-      return publishBody(call, common);
+    default: {
+      const outgoing = await readMessage(call, common);
+      return isRefusal(outgoing) ? outgoing : storeOne(call, outgoing);
+    }
   }
 }
 
-async function publishBody(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
+/** Reads a request that carries one message. */
+export async function readOne(call: Call): Promise<Outgoing | Refusal> {
   const { headers } = call.request;
+  const type = mediaType(headers.get("content-type") ?? "");
+  if (type === BATCH || type === CLOUD_EVENT_BATCH)
+    return refuse("bad-field", `this takes one message, not ${type}`);
+  const common = publishHeaders(headers);
+  return isRefusal(common) ? common : readMessage(call, common);
+}
+
+async function readMessage(call: Call, common: PublishFields): Promise<Outgoing | Refusal> {
+  const { headers } = call.request;
+  if (mediaType(headers.get("content-type") ?? "") === CLOUD_EVENT) return readEvent(call, common);
   const maxBytes = maxMessageBytes(call.env);
   const event = isBinaryEvent(headers) ? binaryEvent(headers) : {};
   if (isRefusal(event)) return event;
@@ -82,18 +96,18 @@ async function publishBody(call: PublishCall, common: PublishFields): Promise<Re
   const payload = payloadOf(bytes, headers.get("content-type") ?? "");
   if (isRefusal(payload)) return payload;
   const fields = merged(event, common);
-  const message = withPayload(payload, fields, Date.now(), maxBytes);
-  return isRefusal(message) ? message : storeOne(call, message, conditionOf(fields));
+  const message = refuseReceipt(call, fields) ?? withPayload(payload, fields, Date.now(), maxBytes);
+  return isRefusal(message) ? message : { message, condition: conditionOf(fields) };
 }
 
-async function publishEvent(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
+async function readEvent(call: Call, common: PublishFields): Promise<Outgoing | Refusal> {
   const parsed = await readValue(call.request);
   if (isRefusal(parsed)) return parsed;
   const event = structuredEvent(parsed.value, "");
   if (isRefusal(event)) return event;
   const fields = merged(event, common);
-  const message = toMessage(fields, Date.now(), maxMessageBytes(call.env));
-  return isRefusal(message) ? message : storeOne(call, message, conditionOf(fields));
+  const message = refuseReceipt(call, fields) ?? toMessage(fields, Date.now(), maxMessageBytes(call.env));
+  return isRefusal(message) ? message : { message, condition: conditionOf(fields) };
 }
 
 async function publishMany(
@@ -113,7 +127,7 @@ async function publishMany(
     // One key for many messages: each gets its own from it, so that the batch can be repeated as a whole.
     const keyed = key === undefined || entry.messageId !== undefined ? {} : { messageId: `${key}/${index}` };
     const fields = { ...merged(defaults, entry), ...keyed };
-    const given = toMessage(fields, now, maxBytes);
+    const given = refuseReceipt(call, fields) ?? toMessage(fields, now, maxBytes);
     const message = isRefusal(given) ? given : call.adapt(given);
     // Too large is the fate of one message; anything else means that the batch is not what its sender meant.
     if (isRefusal(message) && message.kind !== "message-too-large") {
@@ -163,10 +177,14 @@ function merged(under: PublishFields, over: PublishFields): PublishFields {
   return { ...under, ...over, headers: { ...under.headers, ...over.headers } };
 }
 
+/** Whoever asks for receipts must be allowed to publish where they go. */
+function refuseReceipt({ principal }: Call, { receiptTo }: PublishFields): Refusal | undefined {
+  return receiptTo === undefined ? undefined : permits(principal, "publish", receiptTo);
+}
+
 async function storeOne(
   call: PublishCall,
-  given: Message,
-  condition: Condition | undefined,
+  { message: given, condition }: Outgoing,
 ): Promise<Response | Refusal> {
   const message = call.adapt(given);
   if (isRefusal(message)) return message;

@@ -5,6 +5,7 @@ import { receive, settle } from "./consume.ts";
 import { openEvents } from "./events.ts";
 import { configureNamespace, describeNamespace } from "./namespace.ts";
 import { publishToQueue, publishToTopic } from "./publish.ts";
+import { deletePush, getPush, putPush } from "./push.ts";
 import {
   declareQueue,
   deleteQueue,
@@ -17,6 +18,7 @@ import {
   resumeQueue,
 } from "./queues.ts";
 import { endRedrive, redriveQueue, redriveStatus } from "./redrive.ts";
+import { requestOfQueue, requestOfTopic } from "./request.ts";
 import { deleteSchedule, getSchedule, listSchedules, putSchedule } from "./schedules.ts";
 import {
   declareTopic,
@@ -44,6 +46,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
     POST: onQueue(["publish"], publishToQueue),
   },
   "/v1/queues/:name/consumers": { GET: onQueue(["manage", "consume"], listConsumers) },
+  "/v1/queues/:name/request": { POST: onQueue(["publish"], requestOfQueue) },
   "/v1/queues/:name/receive": { POST: onQueue(["consume"], receive) },
   "/v1/queues/:name/settle": { POST: onQueue(["consume"], settle) },
   "/v1/queues/:name/purge": { POST: onQueue(["manage"], purgeQueue) },
@@ -57,6 +60,11 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
     GET: onQueue(["manage"], getSchedule),
     PUT: onQueue(["manage"], putSchedule),
     DELETE: onQueue(["manage"], deleteSchedule),
+  },
+  "/v1/queues/:name/push": {
+    GET: onQueue(["manage"], getPush),
+    PUT: onQueue(["manage"], putPush),
+    DELETE: onQueue(["manage"], deletePush),
   },
   "/v1/queues/:name/pause": { PUT: onQueue(["manage"], pauseQueue) },
   "/v1/queues/:name/resume": { PUT: onQueue(["manage"], resumeQueue) },
@@ -72,6 +80,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
     GET: onTopic(["manage", "subscribe"], topicHistory),
     POST: onTopic(["publish"], publishToTopic),
   },
+  "/v1/topics/:name/request": { POST: onTopic(["publish"], requestOfTopic) },
   "/v1/topics/:name/retained": { GET: onTopic(["manage", "subscribe"], retainedMessage) },
   "/v1/events": { GET: openEvents },
 };

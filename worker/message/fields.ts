@@ -1,5 +1,6 @@
 // A publish as clients describe it (in a frame, in a batch, in HTTP headers), and the message it becomes.
-import { type Refusal, refuse } from "../errors.ts";
+import { parseAddress } from "../address.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import {
   MAX_CONTENT_TYPE_CHARS,
   MAX_CORRELATION_ID_CHARS,
@@ -31,6 +32,7 @@ export const PUBLISH_FIELDS = object(
     ttlMs: { type: "integer", minimum: 1, maximum: MAX_DELAY_MS },
     replyTo: { type: "string", minLength: 1, maxLength: "queue:".length + MAX_NAME_BYTES },
     correlationId: { type: "string", minLength: 1, maxLength: MAX_CORRELATION_ID_CHARS },
+    receiptTo: { type: "string", minLength: 1, maxLength: "queue:".length + MAX_NAME_BYTES },
     retain: { type: "boolean" },
     expectSeq: { type: "integer", minimum: 0, maximum: MAX_TIME },
     producer: object(
@@ -84,6 +86,8 @@ export function withPayload(
     const size = byteLength(payload.body) + byteLength(headers);
     if (size > maxBytes) return tooLarge(size, maxBytes);
   }
+  const receiptTo = fields.receiptTo === undefined ? undefined : parseAddress(fields.receiptTo);
+  if (isRefusal(receiptTo)) return refuse("bad-field", `receiptTo: ${receiptTo.message}`);
   if (deliverAt !== undefined) {
     if (fields.delayMs !== undefined) return refuse("bad-field", "delayMs and deliverAt exclude each other");
     if (deliverAt > now + MAX_DELAY_MS) {
@@ -102,6 +106,7 @@ export function withPayload(
     correlationId: fields.correlationId ?? "",
     headers,
     deaths: "",
+    receiptTo: fields.receiptTo ?? "",
     bodyKind: payload.bodyKind,
     body: payload.body,
     priority: fields.priority ?? 0,

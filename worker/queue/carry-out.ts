@@ -3,7 +3,9 @@ import { type Refusal, refuse } from "../errors.ts";
 import type { QueueCommand } from "../link/commands.ts";
 import type { QueueResult } from "../link/results.ts";
 import { positionOf } from "../log/log.ts";
+import type { PushSpec } from "../push/spec.ts";
 import { publish, takeTransfer } from "./publish.ts";
+import { resumePush, setPush } from "./push-target.ts";
 import { beginRedrive, endRedrive, type RedriveOptions } from "./redrive.ts";
 import { removeSchedule, type ScheduleSpec, setSchedule } from "./schedules.ts";
 import { applySettings, checkSettings, type QueueSettings, type QueueSettingsPatch } from "./settings.ts";
@@ -22,6 +24,9 @@ export type TurnCommand =
   | { type: "end-redrive" }
   | { type: "schedule"; id: string; spec: ScheduleSpec; record: Uint8Array }
   | { type: "unschedule"; id: string }
+  | { type: "push"; spec: PushSpec | undefined }
+  | { type: "resume-push" }
+  | { type: "nothing" }
   | { type: "confirmed"; outboxId: number };
 
 type Commands = { [Command in TurnCommand as Command["type"]]: Command };
@@ -82,6 +87,15 @@ const COMMANDS: { [Type in keyof Commands]: (turn: Turn, command: Commands[Type]
   },
   schedule: (turn, { id, spec, record }) => done(turn, setSchedule(turn, id, spec, record)),
   unschedule: (turn, { id }) => done(turn, removeSchedule(turn, id)),
+  push: (turn, { spec }) => {
+    setPush(turn, spec);
+    return done(turn);
+  },
+  "resume-push": (turn) => {
+    resumePush(turn);
+    return done(turn);
+  },
+  nothing: (turn) => done(turn),
   confirmed: (turn, { outboxId }) => {
     turn.store.removeOutbox(outboxId);
     return done(turn);

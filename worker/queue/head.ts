@@ -5,6 +5,7 @@ import type { QueueStore } from "../log/store.ts";
 import { RecordView } from "../message/record.ts";
 import type { Entry } from "./entry.ts";
 import type { Ledger } from "./ledger.ts";
+import { watchReceipt } from "./receipts.ts";
 import { levelOf } from "./settings.ts";
 
 /** The books of a queue and what they are about. */
@@ -26,7 +27,11 @@ export function headPosition({ ledger, store: { log } }: Parts): number | undefi
 /** The cursor passes the next message of the log; undefined at its end. */
 export function takeNext(parts: Parts): Entry | undefined {
   const position = headPosition(parts);
-  return position === undefined ? undefined : parts.ledger.take(position, parts.store.log.record(position)!);
+  if (position === undefined) return undefined;
+  const view = parts.store.log.record(position)!;
+  const entry = parts.ledger.take(position, view);
+  watchReceipt(parts.ledger, position, view);
+  return entry;
 }
 
 /** When the first message that was not taken expires, Infinity when there is none or it never does. */
@@ -47,6 +52,9 @@ export function takeAhead(ledger: Ledger, turn: number, messages: Uint8Array): v
   for (const view = new RecordView(messages); view.valid; view.next(), index++) {
     if (view.priority === 0) continue;
     const level = levelOf(settings, view.priority);
-    if (level > 0 && view.group === "" && ahead.hasRoom) ahead.take(positionOf(turn, index), level, view);
+    if (level === 0 || view.group !== "" || !ahead.hasRoom) continue;
+    const position = positionOf(turn, index);
+    ahead.take(position, level, view);
+    watchReceipt(ledger, position, view);
   }
 }

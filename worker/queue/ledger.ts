@@ -12,7 +12,9 @@ import { Groups } from "./groups.ts";
 import { Heap } from "./heap.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Producers } from "./producers.ts";
+import { PushTarget } from "./push-target.ts";
 import { Ready } from "./ready.ts";
+import { Receipts } from "./receipts.ts";
 import { Redrive } from "./redrive.ts";
 import { Schedules } from "./schedules.ts";
 import { type Segments, segmentKey } from "./segments.ts";
@@ -65,11 +67,13 @@ export class Ledger {
   readonly producers = new Producers();
   readonly redrive = new Redrive();
   readonly schedules = new Schedules();
+  readonly receipts = new Receipts();
+  readonly push = new PushTarget();
   readonly active = new Active();
   readonly everyone = new Everyone(this.consumers, this.entries);
   /** Parts of the books with facts of their own. */
   readonly books = new Books([
-    ...[this.producers, this.redrive, this.schedules],
+    ...[this.producers, this.redrive, this.schedules, this.receipts, this.push],
     ...[this.ahead, this.active, this.everyone],
   ]);
   #journal: EventWriter | undefined;

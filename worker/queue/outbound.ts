@@ -1,13 +1,13 @@
 // What leaves a queue for other objects: deliveries to gateways, questions whether consumers still live, dead letters to other queues.
 import { queueObjectName, splitObjectName } from "../address.ts";
-import type { Env } from "../env.ts";
+import { type Env, topicTarget } from "../env.ts";
 import type { GatewayRpc } from "../gateway/rpc.ts";
 import { DeliveryView, type DeliveryWriter } from "../link/deliveries.ts";
 import type { QueueStore } from "../log/store.ts";
-import { topicObjectName } from "../topic/placement.ts";
 import type { TurnCommand } from "./carry-out.ts";
 import type { Consumer } from "./consumers.ts";
 import { destinationOf } from "./destination.ts";
+import { PUSH_GATEWAY } from "./push-target.ts";
 
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 60_000;
@@ -115,7 +115,7 @@ export class Outbound {
       const target =
         kind === "queue"
           ? this.#env.QUEUE.getByName(queueObjectName(namespace, name))
-          : this.#env.TOPIC.getByName(topicObjectName(this.#env, namespace, name));
+          : topicTarget(this.#env, namespace, name);
       const refusal = await target.transfer(this.#objectName, row.id, row.data);
       if (refusal !== undefined) throw new Error(refusal.message);
       await this.#submit([{ type: "confirmed", outboxId: row.id }]);
@@ -159,7 +159,7 @@ export class Outbound {
 function byGateway(consumers: Consumer[]): Map<string, number[]> {
   const refs = new Map<string, number[]>();
   for (const { gateway, ref } of consumers) {
-    if (gateway === "") continue;
+    if (gateway === "" || gateway === PUSH_GATEWAY) continue;
     const known = refs.get(gateway);
     if (known === undefined) refs.set(gateway, [ref]);
     else known.push(ref);

@@ -9,6 +9,7 @@ import { dispatch } from "./dispatch.ts";
 import type { Entry } from "./entry.ts";
 import { deadLetter, expire } from "./failures.ts";
 import { headExpiry, takeNext } from "./head.ts";
+import { sendReceipt } from "./receipts.ts";
 import type { Turn } from "./turn.ts";
 
 /** Stores the records of a packet; one outcome for each, in their order. Writes seq and times into the records. */
@@ -109,7 +110,10 @@ function makeRoom(turn: Turn, bytes: number): Refusal | undefined {
       );
     }
     if (overflow === "dead-letter") deadLetter(turn, oldest, "overflow", "", false);
-    else turn.ledger.finish(oldest, "expired", false);
+    else {
+      sendReceipt(turn, oldest, "expired", "overflow");
+      turn.ledger.finish(oldest, "expired", false);
+    }
   }
   return undefined;
 }

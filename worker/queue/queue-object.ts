@@ -1,22 +1,26 @@
 // The shell of a queue: the only code that touches its object's storage transaction, alarm and calls to other objects.
 // Decisions are queue.ts's; what leaves for other rooms goes through outbound.ts.
 import { DurableObject } from "cloudflare:workers";
-import { checkName, splitObjectName } from "../address.ts";
-import { directoryObject, type Env } from "../env.ts";
+import { splitObjectName } from "../address.ts";
+import { directoryObject, type Env, handlerOf } from "../env.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { readCommands } from "../link/commands.ts";
 import { DeliveryWriter } from "../link/deliveries.ts";
 import { type QueueResult, writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
 import { QueueStore } from "../log/store.ts";
+import { Pusher } from "../push/pusher.ts";
+import type { PushSpec } from "../push/spec.ts";
 import type { TurnCommand } from "./carry-out.ts";
+import { Management } from "./management.ts";
 import { Outbound } from "./outbound.ts";
-import { describe, listConsumers, peek } from "./peek.ts";
+import { describe } from "./peek.ts";
+import { PUSH_GATEWAY } from "./push-target.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
-import type { RedriveOptions, RedriveTask } from "./redrive.ts";
-import type { Applied, ConsumerPage, PeekState, QueueDescription, QueueRpc, ReceiveOptions } from "./rpc.ts";
-import type { Schedule, ScheduleSpec } from "./schedules.ts";
-import { applySettings, checkSettings, DEFAULT_SETTINGS, type QueueSettingsPatch } from "./settings.ts";
+import type { RedriveOptions } from "./redrive.ts";
+import type { Applied, PeekState, QueueDescription, QueueRpc, ReceiveOptions } from "./rpc.ts";
+import type { ScheduleSpec } from "./schedules.ts";
+import { checkPatch, DEFAULT_SETTINGS, type QueueSettingsPatch } from "./settings.ts";
 
 /** Commands that wait for the next turn, and who waits for their results. */
 interface Pending {
@@ -41,6 +45,7 @@ const CREATING = new Set<TurnCommand["type"]>([
   "transfer",
   "configure",
   "schedule",
+  "push",
 ]);
 /** No object gets more calls in a millisecond. */
 const CALLS_PER_MS = 1_000;
@@ -63,6 +68,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   /** Refs of waiting calls count down from here: leases of calls in an earlier life of this object must not look like theirs. */
   #lastCall = -Date.now() * CALLS_PER_MS;
   readonly #waiting = new Map<number, (packet: Uint8Array) => void>();
+  readonly #management: Management;
+  readonly #pusher: Pusher;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -73,6 +80,23 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#sql = new DurableSql(ctx.storage.sql);
     this.#store = new QueueStore(this.#sql);
     this.#outbound = new Outbound(env, this.#objectName, (commands) => this.#submit(commands));
+    this.#pusher = new Pusher({
+      queue: name,
+      service: (binding) => handlerOf(env, binding),
+      settle: (settlements) => {
+        this.#submit([{ type: "settle", settlements }]).catch(() => undefined);
+      },
+    });
+    this.#management = new Management({
+      open: () => this.#open(),
+      unknown: () => this.#unknown(),
+      ready: (command) => this.#ready([command]),
+      carryOut: async (command) => {
+        const [result] = (await this.#submit([command])).results;
+        return result?.type === "refused" ? result.refusal : undefined;
+      },
+      figures: () => this.#pusher.figures,
+    });
   }
 
   async apply(packet: Uint8Array, gateway?: string): Promise<Applied> {
@@ -117,9 +141,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
 
   async declare(patch: QueueSettingsPatch): Promise<(QueueDescription & { created: boolean }) | Refusal> {
     const open = this.#open();
-    const wrong =
-      this.#checkDeadLetterTo(patch.deadLetterTo) ??
-      checkSettings(applySettings(open?.settings ?? DEFAULT_SETTINGS, patch), 0);
+    const wrong = checkPatch(this.#name, open?.settings ?? DEFAULT_SETTINGS, patch);
     if (wrong !== undefined) return wrong;
     const created = open === undefined;
     const refusal = await this.#ready([{ type: "configure", patch }], true);
@@ -132,9 +154,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     return this.#open() === undefined ? this.#unknown() : this.#describe();
   }
 
-  async consumers(after: number, limit: number): Promise<ConsumerPage | Refusal> {
-    const queue = this.#open();
-    return queue === undefined ? this.#unknown() : listConsumers(queue, after, limit);
+  consumers(after: number, limit: number) {
+    return this.#management.consumers(after, limit);
   }
 
   async remove(): Promise<Refusal | undefined> {
@@ -175,68 +196,50 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#store = new QueueStore(this.#sql);
   }
 
-  async purge(): Promise<{ purged: number } | Refusal> {
-    const queue = this.#open();
-    if (queue === undefined) return this.#unknown();
-    const before = queue.ledger.counts.expired;
-    await this.#submit([{ type: "purge" }]);
-    return { purged: queue.ledger.counts.expired - before };
+  purge() {
+    return this.#management.purge();
   }
 
-  async redrive(options: RedriveOptions): Promise<RedriveTask | Refusal> {
-    const queue = this.#open();
-    if (queue === undefined) return this.#unknown();
-    const { results } = await this.#submit([{ type: "redrive", options }]);
-    if (results[0]?.type === "refused") return results[0].refusal;
-    const { redrive } = queue.ledger;
-    while (options.perSecond === null && redrive.task!.running && this.#queue === queue)
-      await this.#submit([]);
-    return redrive.task!;
+  peek(state: PeekState, limit: number) {
+    return this.#management.peek(state, limit);
   }
 
-  async endRedrive(): Promise<RedriveTask | undefined | Refusal> {
-    if (this.#open() === undefined) return this.#unknown();
-    await this.#submit([{ type: "end-redrive" }]);
-    return this.redriveTask();
+  redrive(options: RedriveOptions) {
+    return this.#management.redrive(options);
   }
 
-  async redriveTask(): Promise<RedriveTask | undefined | Refusal> {
-    return this.#open() === undefined ? this.#unknown() : this.#queue!.ledger.redrive.task;
+  endRedrive() {
+    return this.#management.endRedrive();
   }
 
-  async setSchedule(
-    id: string,
-    spec: ScheduleSpec,
-    record: Uint8Array,
-  ): Promise<(Schedule & { created: boolean }) | Refusal> {
-    const command: TurnCommand = { type: "schedule", id, spec, record };
-    const refusal = await this.#ready([command]);
-    if (refusal !== undefined) return refusal;
-    const { schedules } = this.#queue!.ledger;
-    const created = schedules.get(id) === undefined;
-    const { results } = await this.#submit([command]);
-    return results[0]?.type === "refused" ? results[0].refusal : { ...schedules.get(id)!, created };
+  redriveTask() {
+    return this.#management.redriveTask();
   }
 
-  async removeSchedule(id: string): Promise<Refusal | undefined> {
-    if (this.#open() === undefined) return this.#unknown();
-    const { results } = await this.#submit([{ type: "unschedule", id }]);
-    return results[0]?.type === "refused" ? results[0].refusal : undefined;
+  setSchedule(id: string, spec: ScheduleSpec, record: Uint8Array) {
+    return this.#management.setSchedule(id, spec, record);
   }
 
-  async schedules(): Promise<Schedule[] | Refusal> {
-    return this.#open() === undefined ? this.#unknown() : this.#queue!.ledger.schedules.list();
+  removeSchedule(id: string) {
+    return this.#management.removeSchedule(id);
+  }
+
+  schedules() {
+    return this.#management.schedules();
+  }
+
+  setPush(spec: PushSpec | undefined) {
+    return this.#management.setPush(spec);
+  }
+
+  describePush() {
+    return this.#management.describePush();
   }
 
   async setPaused(paused: boolean): Promise<QueueDescription | Refusal> {
     if (this.#open() === undefined) return this.#unknown();
     await this.#submit([{ type: "configure", patch: { paused } }]);
     return this.#describe();
-  }
-
-  async peek(state: PeekState, limit: number): Promise<Uint8Array | Refusal> {
-    const queue = this.#open();
-    return queue === undefined ? this.#unknown() : peek(queue, state, limit, Date.now());
   }
 
   async transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined> {
@@ -297,7 +300,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
       resolve({ results: outcome.results.slice(at, at + commands.length), deliveries });
       at += commands.length;
     }
-    for (const [gateway, writer] of outcome.deliveries) this.#outbound.deliver(gateway, writer);
+    for (const [gateway, writer] of outcome.deliveries) {
+      if (gateway === PUSH_GATEWAY) this.#push(queue, writer);
+      else this.#outbound.deliver(gateway, writer);
+    }
     for (const [ref, writer] of outcome.received) this.#answer(ref, writer.take());
     this.#outbound.send(this.#store, queue.ledger.nextOutboxId);
     this.#committing = true;
@@ -307,6 +313,12 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     };
     // A commit that fails resets the object; until then nothing may wait for ever.
     this.ctx.storage.sync().then(committed, committed);
+  }
+
+  /** Pushes wait for the turn to be durable by themselves: the output gate holds what leaves the object. */
+  #push({ ledger }: Queue, writer: DeliveryWriter): void {
+    const { spec } = ledger.push;
+    if (spec !== undefined) this.#pusher.take(spec, writer.take(), ledger.settings.backoff.baseMs > 0);
   }
 
   /** An alarm is a billed row, and moving it earlier is a trip to the scheduler: one that rings too early costs less. */
@@ -326,6 +338,9 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     // Connections may have ended while this object was away: their gateways are asked.
     this.#outbound.probe([...this.#queue.ledger.consumers.values()]);
     this.#outbound.send(this.#store, this.#queue.ledger.nextOutboxId);
+    if (this.#queue.ledger.push.spec !== undefined) {
+      queueMicrotask(() => this.#submit([{ type: "resume-push" }]).catch(() => undefined));
+    }
     return this.#queue;
   }
 
@@ -355,13 +370,6 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
 
   #unknown(): Refusal {
     return refuse("not-found", `there is no queue ${JSON.stringify(this.#name)} in ${this.#namespace}`);
-  }
-
-  #checkDeadLetterTo(target: string | null | undefined): Refusal | undefined {
-    if (typeof target !== "string") return undefined;
-    if (target === this.#name) return refuse("bad-field", "deadLetterTo must be another queue");
-    const wrong = checkName(target);
-    return wrong === undefined ? undefined : refuse("bad-field", `deadLetterTo: ${wrong.message}`);
   }
 
   #answer(ref: number, packet: Uint8Array): void {

@@ -183,6 +183,7 @@ function move(turn: Turn, entry: Entry, { to, origin, filter }: State): boolean 
   // A dead letter that expired here is over; its history stays with it wherever it goes.
   if (entry.expiresAt > 0 && entry.expiresAt <= turn.now) return false;
   turn.sendTo(target, { ...message, dueAt: 0, expiresAt: 0, attempts: 0, failures: 0 });
+  if (turn.ledger.receipts.wants(entry.position)) turn.ledger.receipts.done(entry.position);
   turn.ledger.finish(entry, "settled", false);
   return true;
 }

@@ -1,5 +1,7 @@
 // What a queue offers to the rest of the broker. The Queue object implements it; callers know nothing else of it.
 import type { Refusal } from "../errors.ts";
+import type { PushFigures } from "../push/pusher.ts";
+import type { PushSpec } from "../push/spec.ts";
 import type { RedriveOptions, RedriveTask } from "./redrive.ts";
 import type { Schedule, ScheduleSpec } from "./schedules.ts";
 import type { QueueSettings, QueueSettingsPatch } from "./settings.ts";
@@ -29,6 +31,9 @@ export interface QueueDescription {
   settings: Omit<QueueSettings, "deadLetterTo"> & { deadLetterTo: string | null };
   stats: QueueStats;
 }
+
+/** Where a queue pushes its messages, and what came of it since its object woke. The secret is not shown. */
+export type PushDescription = Omit<PushSpec, "secret"> & PushFigures & { signed: boolean; created?: boolean };
 
 /** States that a peek can look at. */
 export type PeekState = "ready" | "delayed" | "leased";
@@ -110,6 +115,9 @@ export interface QueueRpc {
   removeSchedule(id: string): Promise<Refusal | undefined>;
   /** Recurring messages in the order of their ids. */
   schedules(): Promise<Schedule[] | Refusal>;
+  /** Begins, changes or (undefined) ends pushing; undefined when there is none. */
+  setPush(spec: PushSpec | undefined): Promise<PushDescription | undefined | Refusal>;
+  describePush(): Promise<PushDescription | undefined | Refusal>;
   /** Ends the task under way. */
   endRedrive(): Promise<RedriveTask | undefined | Refusal>;
   /** The task under way, or else the last one. */

@@ -1,4 +1,5 @@
 // A queue's settings: what may be set, within which limits, and what holds when nothing is.
+import { checkName } from "../address.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import {
   DEFAULT_DEDUP_WINDOW_MS,
@@ -137,4 +138,17 @@ export function readSettings(text: string): QueueSettings {
 export function levelOf({ priorities }: QueueSettings, priority: number): number {
   const levels = priorities === true ? MAX_LEVELS : Number(priorities);
   return Math.max(0, Math.min(priority, levels - 1));
+}
+
+/** Why settings may not be changed so, if they may not. */
+export function checkPatch(
+  queue: string,
+  settings: QueueSettings,
+  patch: QueueSettingsPatch,
+): Refusal | undefined {
+  const target = patch.deadLetterTo;
+  if (target === queue) return refuse("bad-field", "deadLetterTo must be another queue");
+  const wrong = typeof target === "string" ? checkName(target) : undefined;
+  if (wrong !== undefined) return refuse("bad-field", `deadLetterTo: ${wrong.message}`);
+  return checkSettings(applySettings(settings, patch), 0);
 }

@@ -8,6 +8,7 @@ import type { Consumer } from "./consumers.ts";
 import type { Entry } from "./entry.ts";
 import { EVERYONE } from "./everyone.ts";
 import { deadLetter, fail } from "./failures.ts";
+import { sendReceipt } from "./receipts.ts";
 import type { Turn } from "./turn.ts";
 
 /**
@@ -27,6 +28,7 @@ export function settle(turn: Turn, settlement: Settlement, by: number): boolean 
   }
   switch (settlement.outcome) {
     case "ack":
+      sendReceipt(turn, entry, "ack", "", entry.ref === EVERYONE ? by : entry.ref);
       ledger.finish(entry, "settled", true);
       break;
     case "release":

@@ -5,6 +5,7 @@ import {
   MAX_CREDIT,
   MAX_LEASE_MS,
   MAX_NAME_BYTES,
+  MAX_REQUEST_TIMEOUT_MS,
   MAX_SESSION_EXPIRY_SECONDS,
   MIN_LEASE_MS,
 } from "../../limits.ts";
@@ -23,7 +24,8 @@ const leaseMs = { type: "integer", minimum: MIN_LEASE_MS, maximum: MAX_LEASE_MS 
 const place = { type: "integer", minimum: 0, maximum: MAX_INTEGER } as const;
 const delaySeconds = { type: "integer", minimum: 0, maximum: MAX_SESSION_EXPIRY_SECONDS } as const;
 const credit = { type: "integer", minimum: 0, maximum: MAX_CREDIT } as const;
-const RESUME = object({ sub, to, epoch: place, seq: place, credit }, ["sub", "to"]);
+const filter = { type: "any" } as const;
+const RESUME = object({ sub, to, epoch: place, seq: place, credit, filter }, ["sub", "to"]);
 
 export const HELLO = object(
   {
@@ -41,6 +43,8 @@ export const HELLO = object(
 );
 export const AUTH = object({ id, token }, ["id", "token"]);
 export const PUBLISH = object({ ...PUBLISH_FIELDS.fields, id, to }, ["to"]);
+const timeoutMs = { type: "integer", minimum: 1, maximum: MAX_REQUEST_TIMEOUT_MS } as const;
+export const REQUEST = object({ ...PUBLISH_FIELDS.fields, id, to, timeoutMs }, ["id", "to"]);
 export const SUBSCRIBE = object(
   {
     id,
@@ -49,7 +53,7 @@ export const SUBSCRIBE = object(
     credit,
     leaseMs,
     durable: { type: "string", minLength: 1, maxLength: MAX_CLIENT_ID_CHARS },
-    filter: { type: "any" },
+    filter,
     from: { type: "any" },
   },
   ["id", "sub", "to"],
@@ -68,6 +72,7 @@ export const FRAMES: ReadonlyMap<string, ObjectSpec> = new Map<string, ObjectSpe
   ["hello", HELLO],
   ["auth", AUTH],
   ["publish", PUBLISH],
+  ["request", REQUEST],
   ["subscribe", SUBSCRIBE],
   ["credit", CREDIT],
   ["unsubscribe", UNSUBSCRIBE],
@@ -80,7 +85,10 @@ export type ResumeEntry = Infer<typeof RESUME>;
 export type HelloFrame = Infer<typeof HELLO>;
 export type AuthFrame = Infer<typeof AUTH>;
 export type PublishFrame = Infer<typeof PUBLISH>;
+export type RequestFrame = Infer<typeof REQUEST>;
 export type SubscribeFrame = Infer<typeof SUBSCRIBE>;
+/** A subscribe whose `filter` is a selector's text, "" for none. */
+export type CheckedSubscribe = Omit<SubscribeFrame, "filter"> & { filter: string };
 export type CreditFrame = Infer<typeof CREDIT>;
 export type UnsubscribeFrame = Infer<typeof UNSUBSCRIBE>;
 export type SettleFrame = Infer<typeof SETTLE>;

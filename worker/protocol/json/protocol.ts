@@ -5,6 +5,7 @@ import { type Refusal, refuse } from "../../errors.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Chunk, Connection, Protocol } from "../../gateway/connection.ts";
 import type { TopicRun } from "../../gateway/fanout.ts";
+import type { Requester } from "../../gateway/requester.ts";
 import type { QueueSubscription, Subscription, TopicSubscription } from "../../gateway/session.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES, MAX_PENDING_REQUESTS } from "../../limits.ts";
 import type { DeliveryView } from "../../link/deliveries.ts";
@@ -20,7 +21,7 @@ import { Requests } from "./requests.ts";
 import { JsonTopics } from "./topics.ts";
 
 /** Requests that other parts of the contract name and that this version does not serve. */
-const NOT_SERVED = new Set<unknown>(["commit", "request"]);
+const NOT_SERVED = new Set<unknown>(["commit"]);
 const encoder = new TextEncoder();
 
 /** `dunlin.v1.json`. */
@@ -31,7 +32,10 @@ export class JsonProtocol implements Protocol {
   readonly #topics: JsonTopics;
   readonly #requests: Requests;
 
+  readonly #requester: Requester;
+
   constructor(broker: Broker) {
+    this.#requester = broker.requester;
     this.#topics = new JsonTopics(broker);
     this.#handshake = new Handshake(broker, this.#topics, (connection) => this.#goOn(connection));
     this.#requests = new Requests(broker, this.#topics);
@@ -107,8 +111,10 @@ export class JsonProtocol implements Protocol {
     connection.close(CLOSE.noHello, "no hello in time");
   }
 
-  /** A message of a topic or a queue that finds no connection is told as missing, or comes again. */
-  closed(): void {}
+  /** A message of a topic or a queue that finds no connection is told as missing, or comes again; a reply is for this connection. */
+  closed({ id }: Connection): void {
+    this.#requester.leave(id);
+  }
 
   ended(): void {}
 

@@ -3,7 +3,8 @@ import { errorBody, type Refusal } from "../../errors.ts";
 import type { DeliveryView } from "../../link/deliveries.ts";
 import { formatHandle } from "../../link/handle.ts";
 import type { Published } from "../../link/results.ts";
-import { queueMessageFields, quote } from "../../message/json.ts";
+import { queueMessageFields, quote, replyFields } from "../../message/json.ts";
+import type { Message } from "../../message/record.ts";
 
 /** The answer to a request that failed; without an id, a push. */
 export function errorFrame(id: number | undefined, refusal: Refusal): string {
@@ -19,6 +20,11 @@ export function okFrame(id: number, fields: Record<string, unknown>): string {
 export function publishedFrame(id: number, messageId: string, published: Published): string {
   const { seq, epoch, duplicate } = published;
   return `{"op":"ok","id":${id},"messageId":${quote(messageId)},"seq":${seq},"epoch":${epoch},"duplicate":${duplicate}}`;
+}
+
+/** The reply to a request. */
+export function replyFrame(id: number, reply: Message): string {
+  return `{"op":"reply","id":${id},${replyFields(reply)}}`;
 }
 
 /** A message from a queue; `to` is its address as a JSON string. */

@@ -8,25 +8,28 @@ import { checkFilter } from "../../filter/filter.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Connection } from "../../gateway/connection.ts";
 import { PLAIN_OPTIONS, type QueueSubscription, type Session } from "../../gateway/session.ts";
-import { DEFAULT_CREDIT, MAX_CREDIT } from "../../limits.ts";
+import { DEFAULT_CREDIT, DEFAULT_REQUEST_TIMEOUT_MS, MAX_CREDIT } from "../../limits.ts";
 import { conditionOf } from "../../link/condition.ts";
 import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
-import { toMessage } from "../../message/fields.ts";
+import { type PublishFields, toMessage, toTopic } from "../../message/fields.ts";
+import type { Message } from "../../message/record.ts";
 import { checkFilterField } from "../../selector/selector.ts";
 import type { Answer } from "./answers.ts";
 import {
   type ByeFrame,
+  type CheckedSubscribe,
   type CreditFrame,
   checkFrom,
   type ExtendFrame,
   type PublishFrame,
+  type RequestFrame,
   type SettleFrame,
   type SubscribeFrame,
   type UnsubscribeFrame,
 } from "./frames.ts";
-import { errorFrame, okFrame, publishedFrame } from "./render.ts";
+import { errorFrame, okFrame, publishedFrame, replyFrame } from "./render.ts";
 import type { JsonTopics } from "./topics.ts";
 
 const TOPIC = "topic:";
@@ -51,6 +54,8 @@ export class Requests {
     switch (op) {
       case "publish":
         return this.#publish(session, frame as PublishFrame, answer);
+      case "request":
+        return this.#request(connection, session, frame as RequestFrame, answer);
       case "settle":
         return this.#settle(session, frame as SettleFrame, answer);
       case "extend":
@@ -70,7 +75,7 @@ export class Requests {
     const { id, to } = frame;
     const address = addressOf(to, session.principal, "publish");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    const message = toMessage(frame, Date.now(), this.#maxMessageBytes);
+    const message = this.#messageOf(session, frame);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     this.#broker.traffic(session.namespace).messagesReceived++;
     if (address.kind === "topic") return this.#topics.publish(session, address.name, message, frame, answer);
@@ -85,6 +90,33 @@ export class Requests {
     );
   }
 
+  #request(connection: Connection, session: Session, frame: RequestFrame, answer: Answer): void {
+    const { id, to, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS } = frame;
+    const address = addressOf(to, session.principal, "publish");
+    if (isRefusal(address)) return answer(errorFrame(id, address));
+    const fields = this.#messageOf(session, frame);
+    const message =
+      address.kind === "queue" || isRefusal(fields) ? fields : toTopic(fields, address.name, session.client);
+    if (isRefusal(message)) return answer(errorFrame(id, message));
+    const { requester, traffic } = this.#broker;
+    traffic(session.namespace).messagesReceived++;
+    // What was asked for behind it does not wait for its reply.
+    answer(undefined);
+    const { namespace, client, principal } = session;
+    const asker = JSON.stringify([principal.subject, client]);
+    const asked = { namespace, owner: connection.id, asker, address: to, message, timeoutMs };
+    requester.ask({ ...asked, condition: conditionOf(frame) }, (outcome) => {
+      connection.write(isRefusal(outcome) ? errorFrame(id, outcome) : replyFrame(id, outcome));
+    });
+  }
+
+  #messageOf({ principal }: Session, fields: PublishFields): Message | Refusal {
+    return (
+      (fields.receiptTo && permits(principal, "publish", fields.receiptTo)) ||
+      toMessage(fields, Date.now(), this.#maxMessageBytes)
+    );
+  }
+
   #settle(session: Session, frame: SettleFrame, answer: Answer): void {
     const { id } = frame;
     const subscription = this.#subscription(session, frame, answer);
@@ -92,12 +124,11 @@ export class Requests {
     const settles = settlementsOf(frame);
     if (isRefusal(settles)) return answer(errorFrame(id, settles));
     const { deliveries, settlements } = settles;
-    this.#broker.links
-      .queue(subscription.target)
-      .command({ type: "settle", settlements, by: subscription.ref }, (result) => {
-        const lost = lostOf(deliveries, result);
-        answer(replyFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
-      });
+    const { ref, target } = subscription;
+    this.#broker.links.queue(target).command({ type: "settle", settlements, by: ref }, (result) => {
+      const lost = lostOf(deliveries, result);
+      answer(answerFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
+    });
   }
 
   #extend(session: Session, frame: ExtendFrame, answer: Answer): void {
@@ -107,33 +138,34 @@ export class Requests {
     const handles = deliveries.map(parseHandle);
     this.#broker.links.queue(subscription.target).command({ type: "extend", handles, leaseMs }, (result) => {
       const lost = lostOf(deliveries, result);
-      answer(replyFrame(id, result, () => ({ extended: deliveries.length - lost.length, lost })));
+      answer(answerFrame(id, result, () => ({ extended: deliveries.length - lost.length, lost })));
     });
   }
 
   #subscribe(session: Session, frame: SubscribeFrame, answer: Answer): void {
-    const { id, to, durable, filter, from } = frame;
+    const { id, to, durable, from } = frame;
     const wrong = checkFrom(from);
     if (wrong !== undefined) return answer(errorFrame(id, refuse("bad-field", wrong)));
-    const selector = checkFilterField(filter);
-    if (isRefusal(selector)) return answer(errorFrame(id, selector));
+    const filter = checkFilterField(frame.filter);
+    if (isRefusal(filter)) return answer(errorFrame(id, filter));
+    const checked = { ...frame, filter };
     if (to.startsWith(TOPIC)) {
-      if (selector !== "") {
-        return answer(errorFrame(id, refuse("not-supported", "filters of topics' messages are not served")));
-      }
       const topicFilter = to.slice(TOPIC.length);
-      if (durable === undefined) return this.#topics.subscribe(session, frame, topicFilter, answer);
-      return this.#subscribeDurably(session, frame, topicFilter, durable, answer);
+      if (durable === undefined) return this.#topics.subscribe(session, checked, topicFilter, answer);
+      return this.#subscribeDurably(session, checked, topicFilter, durable, answer);
     }
     const address = addressOf(to, session.principal, "consume");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    this.#consume(session, frame, address, selector, answer);
+    this.#consume(session, checked, address, answer);
   }
 
-  /** A durable subscription is a queue that the topics feed: whoever consumes under its name shares what it keeps. */
+  /**
+   * A durable subscription is a queue that the topics feed: whoever consumes under its name shares what it keeps. So its binding
+   * carries everything, and each consumer has a selector of its own.
+   */
   #subscribeDurably(
     session: Session,
-    frame: SubscribeFrame,
+    frame: CheckedSubscribe,
     filter: string,
     name: string,
     answer: Answer,
@@ -149,12 +181,12 @@ export class Requests {
     this.#broker.groups.bind(session.namespace, filter, queue, (outcome) => {
       if (outcome !== undefined) return answer(errorFrame(id, outcome));
       if (session.connection === undefined) return answer(undefined);
-      this.#consume(session, frame, { kind: "queue", name: queue }, "", answer);
+      this.#consume(session, frame, { kind: "queue", name: queue }, answer);
     });
   }
 
-  #consume(session: Session, frame: SubscribeFrame, address: Address, filter: string, answer: Answer): void {
-    const { id, sub, credit = DEFAULT_CREDIT, leaseMs } = frame;
+  #consume(session: Session, frame: CheckedSubscribe, address: Address, answer: Answer): void {
+    const { id, sub, credit = DEFAULT_CREDIT, leaseMs, filter } = frame;
     const ref = 1 + Math.floor(Math.random() * REF_RANGE);
     const refusal = this.#broker.queues.subscribe(
       session,
@@ -162,7 +194,7 @@ export class Requests {
       (result, epoch) => {
         const seq = result.type === "done" ? result.seq : 0;
         // A queue keeps what was not settled: nothing can be missing.
-        answer(replyFrame(id, result, () => ({ sub, epoch, seq, recovered: true })));
+        answer(answerFrame(id, result, () => ({ sub, epoch, seq, recovered: true })));
       },
     );
     if (refusal !== undefined) answer(errorFrame(id, refusal));
@@ -183,7 +215,7 @@ export class Requests {
       return answer(errorFrame(id, refuse("bad-field", text)));
     }
     this.#broker.queues.addCredit(subscription, add, (result) => {
-      answer(replyFrame(id, result, () => ({ credit })));
+      answer(answerFrame(id, result, () => ({ credit })));
     });
   }
 
@@ -197,7 +229,7 @@ export class Requests {
     const subscription = this.#subscription(session, frame, answer);
     if (subscription === undefined) return;
     this.#broker.queues.unsubscribe(subscription, (result) => {
-      answer(replyFrame(id, result, () => ({ sub })));
+      answer(answerFrame(id, result, () => ({ sub })));
     });
   }
 
@@ -230,7 +262,7 @@ export class Requests {
 }
 
 /** The answer that a result makes; none for success without an id. */
-function replyFrame(
+function answerFrame(
   id: number | undefined,
   result: QueueResult,
   fields: () => Record<string, unknown>,
