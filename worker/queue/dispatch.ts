@@ -31,21 +31,29 @@ export function dispatch(turn: Turn): void {
 
 /** As `dispatch`, where a consumer may have nothing to wait for while others do. */
 function dispatchSelected(turn: Turn): void {
-  const { consumers } = turn.ledger;
+  while (serveLine(turn));
+  turn.more ||= turn.full;
+}
+
+/** Serves each in the line until all have had what they want or found nothing; whether some of these may find something now. */
+function serveLine(turn: Turn): boolean {
+  const { ledger } = turn;
   const unserved: Consumer[] = [];
+  let lookedTo = 0;
   let handed = false;
-  for (let consumer = consumers.next(); consumer !== undefined; consumer = consumers.next()) {
+  for (let consumer = ledger.consumers.next(); consumer !== undefined; consumer = ledger.consumers.next()) {
     const entry = turn.full ? undefined : nextMatching(turn, consumer.filter);
-    if (entry !== undefined) {
+    if (entry === undefined) {
+      unserved.push(consumer);
+      if (unserved.length === 1) lookedTo = ledger.cursor;
+    } else {
       hand(turn, entry, consumer);
       handed = true;
-    } else {
-      unserved.push(consumer);
     }
   }
-  consumers.putBack(unserved);
-  // Those who were served may have made room to look further for those who were not.
-  turn.more ||= turn.full || (handed && unserved.length > 0 && turn.ledger.untaken > 0);
+  ledger.consumers.putBack(unserved);
+  // Others have let the cursor pass more, or have made room for it to.
+  return handed && unserved.length > 0 && !turn.full && (ledger.cursor > lookedTo || ledger.untaken > 0);
 }
 
 /** Leases messages to all consumers together, no more at once than each of them may hold, and sends each of them what it lacks. */
