@@ -30,6 +30,10 @@ export const REMEMBERED_LEASES = 131_072;
 export const MAX_PARKED = 10_000;
 /** Messages of one queue that are out (leased, or in back-off inside their group) at most. */
 export const MAX_OUTSTANDING = 100_000;
+/** Ready messages that match no waiting consumer's selector and are looked past for others that do; further ones wait their turn. */
+export const MAX_PASSED = 10_000;
+/** Selectors for which a queue keeps in mind what matches; beyond them the one used longest ago looks at the messages anew. */
+export const MAX_LANES = 256;
 /** Messages taken for their priority that a queue's cursor has yet to pass; further ones wait like those without a priority. */
 export const MAX_AHEAD = 100_000;
 /** Consumers of one queue at most. */

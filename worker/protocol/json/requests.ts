@@ -138,7 +138,8 @@ export class Requests {
     const settles = settlementsOf(frame);
     if (isRefusal(settles)) return answer(errorFrame(id, settles));
     const { deliveries, settlements } = settles;
-    this.#broker.links.queue(subscription.target).command({ type: "settle", settlements }, (result) => {
+    const { ref, target } = subscription;
+    this.#broker.links.queue(target).command({ type: "settle", settlements, by: ref }, (result) => {
       const lost = lostOf(deliveries, result);
       this.#broker.queues.settled(subscription, settledOf(settlements, result));
       answer(answerFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
