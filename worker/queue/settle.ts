@@ -54,7 +54,7 @@ export function attach(turn: Turn, spec: ConsumerSpec): Refusal | undefined {
   const { ref, gateway, client, filter, credit, leaseMs = 0, generation } = spec;
   ledger.attach({ ref, gateway, client, filter, credit, leaseMs, generation });
   const consumer = ledger.consumers.get(ref)!;
-  if (spec.resend) for (const entry of heldBy(turn, ref, consumer.used)) turn.deliver(entry, consumer, true);
+  if (spec.resend) for (const entry of heldBy(turn, consumer)) turn.deliver(entry, consumer, true);
   return undefined;
 }
 
@@ -64,7 +64,7 @@ export function detach(turn: Turn, refs: number[]): void {
     const consumer = turn.ledger.consumers.get(ref);
     if (consumer === undefined) continue;
     turn.ledger.detach(consumer);
-    for (const entry of heldBy(turn, ref, consumer.used)) turn.ledger.giveBack(entry, false, false, 0);
+    for (const entry of heldBy(turn, consumer)) turn.ledger.giveBack(entry, false, false, 0);
   }
 }
 
@@ -101,7 +101,8 @@ function leasedBy(turn: Turn, handle: Handle): Entry | undefined {
   return entry?.state === "leased" && entry.lease === handle.lease ? entry : undefined;
 }
 
-function heldBy(turn: Turn, ref: number, count: number): Entry[] {
+/** What a consumer holds. */
+export function heldBy(turn: Turn, { ref, used: count }: Consumer): Entry[] {
   const held: Entry[] = [];
   for (const entry of turn.ledger.entries.values()) {
     // Most consumers come and go without holding anything: nothing is looked through for them.
