@@ -116,3 +116,22 @@ function changed(settings: QueueSettings, patch: QueueSettingsPatch & { paused?:
   const applied = applySettings(settings, rest);
   return paused === undefined ? applied : { ...applied, paused };
 }
+
+/** Commands at whose first arrival a queue comes into being. */
+export const CREATING: ReadonlySet<TurnCommand["type"]> = new Set<TurnCommand["type"]>([
+  "publish",
+  "attach",
+  "receive",
+  "transfer",
+  "configure",
+  "schedule",
+  "push",
+]);
+
+/** What a command is answered when the queue does not exist and it does not create it: no lease can be held there. */
+export function refusedResult(command: TurnCommand, refusal: Refusal): QueueResult {
+  if (refusal.kind !== "not-found") return { type: "refused", refusal };
+  if (command.type === "settle") return { type: "settled", settled: command.settlements.map(() => false) };
+  if (command.type === "extend") return { type: "settled", settled: command.handles.map(() => false) };
+  return { type: "done", seq: 0 };
+}

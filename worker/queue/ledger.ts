@@ -264,6 +264,7 @@ export class Ledger {
     this.untaken = 0;
     this.#pass(Math.max(this.cursor, end));
     this.groups.rebuild(this.entries.values());
+    this.receipts.keep(this.entries);
     this.segments.reset([...this.entries.keys()].map(segmentKey));
   }
 

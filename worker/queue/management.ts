@@ -54,8 +54,10 @@ export class Management {
     const refusal = await this.#shell.carryOut({ type: "redrive", options });
     if (refusal !== undefined) return refusal;
     const { redrive } = queue.ledger;
-    // Nothing but turns moves it on, and one that keeps to no rate should be over when this is answered.
-    while (options.perSecond === null && redrive.task!.running && this.#shell.open() === queue) {
+    // Nothing but turns moves it on. One that keeps to no rate is over when this is answered, any other has found its first letter.
+    const unanswered = ({ running, moved }: RedriveTask) =>
+      running && (options.perSecond === null || moved === 0);
+    while (unanswered(redrive.task!) && this.#shell.open() === queue) {
       await this.#shell.carryOut({ type: "nothing" });
     }
     return redrive.task!;

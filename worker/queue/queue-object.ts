@@ -4,6 +4,7 @@ import { DurableObject } from "cloudflare:workers";
 import { splitObjectName } from "../address.ts";
 import { directoryObject, type Env, handlerOf } from "../env.ts";
 import { type Refusal, refuse } from "../errors.ts";
+import { hash } from "../hash.ts";
 import { readCommands } from "../link/commands.ts";
 import { DeliveryWriter } from "../link/deliveries.ts";
 import { type QueueResult, writeResults } from "../link/results.ts";
@@ -11,7 +12,7 @@ import { DurableSql } from "../log/sql.ts";
 import { QueueStore } from "../log/store.ts";
 import { Pusher } from "../push/pusher.ts";
 import type { PushSpec } from "../push/spec.ts";
-import type { TurnCommand } from "./carry-out.ts";
+import { CREATING, refusedResult, type TurnCommand } from "./carry-out.ts";
 import { Management } from "./management.ts";
 import { Outbound } from "./outbound.ts";
 import { describe } from "./peek.ts";
@@ -37,16 +38,6 @@ interface Answer {
   deliveries: Uint8Array | undefined;
 }
 
-/** Commands at whose first arrival a queue comes into being. */
-const CREATING = new Set<TurnCommand["type"]>([
-  "publish",
-  "attach",
-  "receive",
-  "transfer",
-  "configure",
-  "schedule",
-  "push",
-]);
 /** No object gets more calls in a millisecond. */
 const CALLS_PER_MS = 1_000;
 const ALARM_RETRIES = 5;
@@ -82,6 +73,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#outbound = new Outbound(env, this.#objectName, (commands) => this.#submit(commands));
     this.#pusher = new Pusher({
       queue: name,
+      mark: hash(this.#objectName).toString(36),
+      hosts: env.DUNLIN_PUSH_HOSTS,
       service: (binding) => handlerOf(env, binding),
       settle: (settlements) => {
         this.#submit([{ type: "settle", settlements }]).catch(() => undefined);
@@ -273,9 +266,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   #turn(): void {
+    // Waking may add to the inbox.
+    const queue = this.#open();
     const inbox = this.#inbox;
     this.#inbox = [];
-    const queue = this.#open();
     if (queue === undefined) {
       for (const { reject } of inbox) reject(new Error("the queue was deleted"));
       return;
@@ -338,10 +332,18 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     // Connections may have ended while this object was away: their gateways are asked.
     this.#outbound.probe([...this.#queue.ledger.consumers.values()]);
     this.#outbound.send(this.#store, this.#queue.ledger.nextOutboxId);
-    if (this.#queue.ledger.push.spec !== undefined) {
-      queueMicrotask(() => this.#submit([{ type: "resume-push" }]).catch(() => undefined));
-    }
+    if (this.#queue.ledger.push.spec !== undefined) this.#resumePush();
     return this.#queue;
+  }
+
+  /** Before all else: what the first turn pushes must not look like what was under way before. */
+  #resumePush(): void {
+    const ignore = () => undefined;
+    const commands: TurnCommand[] = [{ type: "resume-push" }];
+    this.#inbox.unshift({ commands, gateway: undefined, resolve: ignore, reject: ignore });
+    queueMicrotask(() => {
+      if (!this.#committing && this.#inbox.length > 0) this.#turn();
+    });
   }
 
   /** Makes sure the queue exists before commands that create it; the refusal when it may not, or when they do not. */
@@ -380,12 +382,4 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   #nothing(ref: number): void {
     this.#answer(ref, new DeliveryWriter(this.#queue?.ledger.epoch ?? 0).take());
   }
-}
-
-/** What a command is answered when the queue does not exist and it does not create it: no lease can be held there. */
-function refusedResult(command: TurnCommand, refusal: Refusal): QueueResult {
-  if (refusal.kind !== "not-found") return { type: "refused", refusal };
-  if (command.type === "settle") return { type: "settled", settled: command.settlements.map(() => false) };
-  if (command.type === "extend") return { type: "settled", settled: command.handles.map(() => false) };
-  return { type: "done", seq: 0 };
 }

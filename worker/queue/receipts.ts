@@ -37,6 +37,11 @@ export class Receipts extends Book {
   readonly number = 4;
   readonly #wanted = new Set<number>();
 
+  /** Receipts that are wanted. */
+  get size(): number {
+    return this.#wanted.size;
+  }
+
   wants(position: number): boolean {
     return this.#wanted.has(position);
   }
@@ -50,6 +55,11 @@ export class Receipts extends Book {
   done(position: number): void {
     this.#note(false, position);
     this.#wanted.delete(position);
+  }
+
+  /** The queue was purged: nobody is told of what is no longer in the books, which are a fact already. */
+  keep(entries: ReadonlyMap<number, Entry>): void {
+    for (const position of this.#wanted) if (!entries.has(position)) this.#wanted.delete(position);
   }
 
   replay(fact: Reader): void {

@@ -67,7 +67,7 @@ export function attach(turn: Turn, spec: ConsumerSpec): Refusal | undefined {
   elect(turn, consumer);
   if (!spec.resend) return undefined;
   const shared = [...ledger.everyone.of(consumer, false)];
-  for (const entry of [...heldBy(turn, ref, consumer.used - shared.length), ...shared]) {
+  for (const entry of [...heldBy(turn, consumer, shared.length), ...shared]) {
     turn.deliver(entry, consumer, true);
   }
   return undefined;
@@ -86,8 +86,7 @@ export function detach(turn: Turn, refs: number[]): void {
     if (consumer === undefined) continue;
     const shared = [...turn.ledger.everyone.of(consumer, false)].length;
     turn.ledger.detach(consumer);
-    for (const entry of heldBy(turn, ref, consumer.used - shared))
-      turn.ledger.giveBack(entry, false, false, 0);
+    for (const entry of heldBy(turn, consumer, shared)) turn.ledger.giveBack(entry, false, false, 0);
   }
   // What everyone held is nobody's any more.
   const { consumers, everyone } = turn.ledger;
@@ -139,7 +138,13 @@ function leasedBy(turn: Turn, handle: Handle): Entry | undefined {
   return entry?.state === "leased" && entry.lease === handle.lease ? entry : undefined;
 }
 
-function heldBy(turn: Turn, ref: number, count: number): Entry[] {
+/**
+ * What a consumer holds by itself.
+ *
+ * @param shared how many of those that it has are everybody's
+ */
+export function heldBy(turn: Turn, { ref, used }: Consumer, shared = 0): Entry[] {
+  const count = used - shared;
   const held: Entry[] = [];
   for (const entry of turn.ledger.entries.values()) {
     // Most consumers come and go without holding anything: nothing is looked through for them.
