@@ -120,6 +120,18 @@ export const MAX_GATEWAY_REQUESTS = 100_000;
 export const MAX_KEPT_REPLY_BYTES = 16_000_000;
 /** Messages that a gateway has taken over and not brought to their topic or queue yet, at most. */
 export const MAX_OUTBOX_MESSAGES = 10_000;
+/** Members of a room whom its snapshot and its messages name; of a larger room only the count is told. A variable may change it. */
+export const MAX_PRESENCE_MEMBERS = 1_000;
+/** Bytes of one member's data as JSON. */
+export const MAX_PRESENCE_DATA_BYTES = 8_192;
+/** Bytes of ids and data of a room's members beyond which only the count is told, however few they are. */
+export const MAX_PRESENCE_ROOM_BYTES = 1_000_000;
+/** Members of all rooms of one topic object; beyond it a new one is refused with `too-many`. */
+export const MAX_PRESENT = 100_000;
+/** Bytes of their ids and data, with the same outcome. */
+export const MAX_PRESENT_BYTES = 32_000_000;
+/** Rooms that one session may be in; a further one is refused with `too-many`. */
+export const MAX_SESSION_ROOMS = 100;
 /** A selector's text, characters. */
 export const MAX_SELECTOR_CHARS = 4_096;
 /** Parentheses, NOTs and signs of a selector inside each other. */

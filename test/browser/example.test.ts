@@ -16,7 +16,9 @@ let pages: Server;
 beforeAll(async () => {
   [site, broker] = await Promise.all([openSite(), startBroker()]);
   pages = createServer(async (request, answer) => {
-    const html = await readFile(new URL(`.${request.url}`, EXAMPLES), "utf8").catch(() => undefined);
+    const html = await readFile(new URL(`.${request.url}`.split("?")[0]!, EXAMPLES), "utf8").catch(
+      () => undefined,
+    );
     if (html === undefined) answer.writeHead(204).end();
     else {
       const own = html.replaceAll("http://127.0.0.1:8787", broker.url);
@@ -101,4 +103,19 @@ it("[TCL3] [CLI12] the example of a topic shows every tab what any of them says,
     expect(await lines(page, 2, problems)).toEqual(["one", "two"]);
     expect(problems).toEqual([]);
   }
+});
+
+it("[PRS17] [CLI12] the example of presence lists who is on the page, and takes away who has gone", {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const first = await openExample("presence.html?ann");
+  const second = await openExample("presence.html?bob");
+  for (const { page, problems } of [first, second]) {
+    expect((await lines(page, 2, problems)).sort()).toEqual(["ann", "bob"]);
+  }
+  await second.page.fill("input", "Bob is writing");
+  await first.page.waitForFunction(() => document.body.textContent?.includes("Bob is writing"));
+  await second.page.goto("about:blank");
+  await first.page.waitForFunction(() => document.querySelectorAll("li").length === 1);
+  expect(first.problems).toEqual([]);
 });

@@ -189,6 +189,7 @@ export class SessionWorld {
       groups: {
         release: (_: string, queue: string) => this.queueCalls.push(`release ${queue}`),
       } as unknown as Groups,
+      attendance: { leaveAll: () => undefined, authorize: () => undefined },
       protocol: () => this.#protocol,
       presence: () => undefined,
       publishWill: (_, { record }) => this.wills.push(String(new RecordView(record).decode().body)),

@@ -14,6 +14,7 @@ import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
 import { type PublishFields, toMessage, toTopic } from "../../message/fields.ts";
+import { PRESENCE_PREFIX } from "../../message/presence.ts";
 import type { Message } from "../../message/record.ts";
 import { checkFilterField } from "../../selector/selector.ts";
 import type { Answer } from "./answers.ts";
@@ -23,6 +24,7 @@ import {
   type CreditFrame,
   checkFrom,
   type ExtendFrame,
+  type PresenceFrame,
   type PublishFrame,
   type RequestFrame,
   type SettleFrame,
@@ -56,6 +58,8 @@ export class Requests {
         return this.#publish(session, frame as PublishFrame, answer);
       case "request":
         return this.#request(connection, session, frame as RequestFrame, answer);
+      case "presence":
+        return this.#presence(session, frame as PresenceFrame, answer);
       case "settle":
         return this.#settle(session, frame as SettleFrame, answer);
       case "extend":
@@ -115,6 +119,16 @@ export class Requests {
       (fields.receiptTo && permits(principal, "publish", fields.receiptTo)) ||
       toMessage(fields, Date.now(), this.#maxMessageBytes)
     );
+  }
+
+  /** A publish to the room's topic, in fewer words. */
+  #presence(session: Session, { id, to, action, data }: PresenceFrame, answer: Answer): void {
+    if (!to.startsWith(TOPIC)) {
+      return answer(errorFrame(id, refuse("bad-address", `a room is topic:ROOM, got ${JSON.stringify(to)}`)));
+    }
+    const topic = PRESENCE_PREFIX + to.slice(TOPIC.length);
+    const asked = id === undefined ? {} : { id };
+    this.#publish(session, { ...asked, to: TOPIC + topic, body: { action, data } }, answer);
   }
 
   #settle(session: Session, frame: SettleFrame, answer: Answer): void {
@@ -235,7 +249,10 @@ export class Requests {
 
   #bye(connection: Connection, { id }: ByeFrame, answer: Answer): void {
     answer(id === undefined ? undefined : okFrame(id, {}));
-    if (connection.session !== undefined) connection.session.will = undefined;
+    if (connection.session !== undefined) {
+      connection.session.will = undefined;
+      this.#broker.attendance.leaveAll(connection.session);
+    }
     this.#broker.sessions.lost(connection, Date.now());
     connection.close(1000, "bye");
   }

@@ -4,11 +4,13 @@ import { isRefusal, type Refusal } from "../../errors.ts";
 import { checkFilter } from "../../filter/filter.ts";
 import { type Broker, topicLink } from "../../gateway/broker.ts";
 import type { TopicRun } from "../../gateway/fanout.ts";
+import type { PublishDone } from "../../gateway/object-link.ts";
 import { PLAIN_OPTIONS, type Session, type TopicSubscription } from "../../gateway/session.ts";
 import type { TopicRequest } from "../../gateway/topics.ts";
 import { conditionOf } from "../../link/condition.ts";
 import { toTopic } from "../../message/fields.ts";
 import { messageFields, quote } from "../../message/json.ts";
+import { isPresence, noConditions } from "../../message/presence.ts";
 import { type Message, RecordView } from "../../message/record.ts";
 import { RecordFields } from "../../selector/record-fields.ts";
 import { checkFilterField, selectorOf } from "../../selector/selector.ts";
@@ -31,17 +33,19 @@ export class JsonTopics {
 
   publish(session: Session, topic: string, fields: Message, frame: PublishFrame, answer: Answer): void {
     const { id } = frame;
+    const { messageId } = fields;
+    const condition = conditionOf(frame);
+    const done: PublishDone = (outcome) => {
+      if (isRefusal(outcome)) answer(errorFrame(id, outcome));
+      else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
+    };
+    if (isPresence(topic)) {
+      if (condition !== undefined) return done(noConditions());
+      return this.#broker.attendance.publish(session, topic, fields, done);
+    }
     const message = toTopic(fields, topic, session.client);
-    if (isRefusal(message)) return answer(errorFrame(id, message));
-    const { messageId } = message;
-    topicLink(this.#broker, session.namespace, topic).publish(
-      message,
-      (outcome) => {
-        if (isRefusal(outcome)) answer(errorFrame(id, outcome));
-        else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
-      },
-      conditionOf(frame),
-    );
+    if (isRefusal(message)) done(message);
+    else topicLink(this.#broker, session.namespace, topic).publish(message, done, condition);
   }
 
   /** The answer comes once the subscription is effective, and before its messages. */

@@ -260,7 +260,10 @@ export class MqttProtocol implements Protocol {
       }
       session.expirySeconds = expiry === FOREVER ? NEVER : expiry;
     }
-    if (session !== undefined && reasonCode === ReasonCode.NormalDisconnection) session.will = undefined;
+    if (session !== undefined && reasonCode === ReasonCode.NormalDisconnection) {
+      session.will = undefined;
+      this.#broker.attendance.leaveAll(session);
+    }
     this.closed(connection);
     this.#broker.sessions.lost(connection, now);
     client.close(CLOSE.normal, "");
