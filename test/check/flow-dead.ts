@@ -83,6 +83,7 @@ export class DeadFlow implements Flow {
       return isEmpty && dead?.accepted === stats?.deadLettered && (await this.#dead.isEmpty());
     };
     const drained = through && (await until(isQuiet, deadlineMs));
+    this.#producer!.abandon();
     for (const consumer of this.#consumers) await consumer.finish();
     this.#expectDeadLetters();
     const found = await this.#book.judge(drained);

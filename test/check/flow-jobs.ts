@@ -100,6 +100,7 @@ export class JobsFlow implements Flow {
         async () => this.#mqtt.confirmed >= this.#mqtt.sent && (await this.#book.isEmpty()),
         deadlineMs,
       ));
+    for (const producer of this.#producers) producer.abandon();
     for (const consumer of this.#consumers) await consumer.finish();
     await this.#http?.finish();
     const { problems } = this.#load!;

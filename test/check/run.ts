@@ -13,6 +13,8 @@ export interface RunOptions {
   /** How long traffic and disturbances go on; what follows until all is quiet comes on top. */
   forMs: number;
   fault?: FaultName;
+  /** How long what was confirmed may take to arrive once nothing is sent any more. */
+  quietMs?: number;
   /** Hears of each round that is over. */
   onRound?: (round: number, counts: Counts) => void;
 }
@@ -37,7 +39,7 @@ const SHOWN_OUTPUT = 600;
 const QUIET_WITH_FAULT_MS = 12_000;
 
 /** Runs until time is over, or a round found something. */
-export async function run({ seed, forMs, fault, onRound }: RunOptions): Promise<RunResult> {
+export async function run({ seed, forMs, fault, quietMs, onRound }: RunOptions): Promise<RunResult> {
   const gateways = 1 + (seed % 2);
   const env: Record<string, string> = { GATEWAYS: String(gateways), DUNLIN_CHECK_OFFSET_MS: "0" };
   if (fault !== undefined) env.DUNLIN_CHECK_FAULT = fault;
@@ -60,7 +62,8 @@ export async function run({ seed, forMs, fault, onRound }: RunOptions): Promise<
       const roundMs = Math.min(ROUND_MS, leftMs);
       for (const flow of flows) flow.begin(round);
       await disturber.carryOut(planRound(seed, round, roundMs, targets), roundMs);
-      const deadlineMs = performance.now() + (fault === undefined ? QUIET_MS : QUIET_WITH_FAULT_MS);
+      const deadlineMs =
+        performance.now() + (quietMs ?? (fault === undefined ? QUIET_MS : QUIET_WITH_FAULT_MS));
       for (const found of await Promise.all(flows.map((flow) => flow.end(deadlineMs))))
         findings.push(...found);
       findings.push(...disturber.problems);
@@ -96,10 +99,7 @@ class Disturber {
     for (const action of actions) {
       if (this.problems.length > 0) return;
       await wait(action.atMs);
-      const t0 = performance.now();
       await this.#do(action);
-      if (process.env.CHECK_TRACE)
-        console.log(Math.round(t0 - beginMs), Math.round(performance.now() - t0), JSON.stringify(action));
     }
     await wait(forMs);
   }

@@ -89,7 +89,7 @@ export function checkStreams(
     if (event.kind === "failed") known.disturbed += 1;
     if (event.kind === "sent") {
       known.sent = Math.max(known.sent, number + 1);
-      known.sentAfter.set(number, known.disturbed + disturbed);
+      if (!known.sentAfter.has(number)) known.sentAfter.set(number, known.disturbed + disturbed);
     } else known[event.kind].add(number);
   }
   for (const known of streams.values()) known.disturbed += disturbed;

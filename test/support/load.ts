@@ -106,6 +106,7 @@ export class LoadProducer {
   private created = 0;
   private lastCall = 1_000;
   private finishing = false;
+  private abandoned = false;
   /** How many messages the rate allows by now, and when that was reckoned. */
   private allowed = 0;
   private reckonedMs = performance.now();
@@ -122,6 +123,13 @@ export class LoadProducer {
     this.finished = this.run();
   }
 
+  /** Gives up what is not confirmed yet. */
+  abandon(): void {
+    this.finishing = true;
+    this.abandoned = true;
+    this.wire?.cut();
+  }
+
   /** Creates no more messages, and waits until all are confirmed. */
   async finish(): Promise<void> {
     this.finishing = true;
@@ -130,17 +138,18 @@ export class LoadProducer {
 
   private async run(): Promise<void> {
     const refill = setInterval(() => this.fill(), REFILL_MS);
-    while (!this.finishing || this.unconfirmed.size > 0) {
+    while (!this.abandoned && (!this.finishing || this.unconfirmed.size > 0)) {
       const wire = await connectWhenUp(
         this.load,
         { client: this.name },
         (frame) => this.receive(frame),
-        () => true,
+        () => !this.abandoned,
       );
+      if (!wire) break;
       this.calls.clear();
-      this.publish([...this.unconfirmed.values()], wire!);
+      this.publish([...this.unconfirmed.values()], wire);
       this.wire = wire;
-      await wire!.closed;
+      await wire.closed;
       this.wire = undefined;
     }
     clearInterval(refill);
@@ -280,7 +289,7 @@ export class LoadConsumer {
   private readonly expirySeconds: number;
   private readonly finished: Promise<void>;
   private connection: Connection | undefined;
-  /** By handle, what it said of it, until that was confirmed. */
+  /** By handle, what it says of it, until that was confirmed. */
   private readonly decided = new Map<string, keyof Settle>();
   /** Handles whose settle was confirmed. */
   private readonly done = new Set<string>();
@@ -342,7 +351,11 @@ export class LoadConsumer {
       if (connection.over) wire.cut();
       else if (!wire.welcome?.resumed) await this.subscribe(wire, connection);
       // The handles of the lost connection: good if the session was resumed, stale if it was not.
-      for (const delivery of left) this.later(connection, 0, () => connection.waiting.ack.push(delivery));
+      for (const delivery of left) {
+        const decided = this.decided.get(delivery) ?? "ack";
+        this.decided.set(delivery, decided);
+        this.later(connection, 0, () => put(connection.waiting, decided, delivery));
+      }
       const closed = await wire.closed;
       if (connection.over) continue;
       this.load.problems.push(`${this.name}'s socket closed with ${closed.code} ${closed.reason}`);
@@ -388,7 +401,7 @@ export class LoadConsumer {
   }
 
   private deliver(frame: WireFrame, connection: Connection): void {
-    const { history, leaseMs, overdue, problems } = this.load;
+    const { history, leaseMs, problems } = this.load;
     const { seq, delivery, attempt, redelivered } = frame as Required<WireFrame>;
     const messageId = this.load.identify?.(frame) ?? frame.messageId!;
     const body = frame.body as { messageId: string; group: string | null };
@@ -410,43 +423,39 @@ export class LoadConsumer {
       leaseMs: knownMs,
       group,
     });
-    const decided = this.decided.get(delivery);
     // What the broker has confirmed and shows again is the checker's business, not a message to decide on.
-    if (this.done.has(delivery)) return;
-    if (decided !== undefined) {
-      // It has said what is to become of it, and the answer is still out: a client does not say two different things.
-      this.later(connection, 0, () => decide(connection.waiting, decided, delivery));
-      return;
-    }
+    if (this.done.has(delivery) || connection.held.has(delivery)) return;
     connection.held.add(delivery);
-    if (overdue.delete(messageId)) {
-      this.later(connection, leaseMs / 2, () => connection.waiting.ack.push(delivery));
-    } else this.decide(connection, messageId, delivery);
+    this.decide(connection, messageId, delivery);
   }
 
+  /** Says what becomes of a delivery: of one handle always the same, as no client says two different things of it. */
   private decide(connection: Connection, messageId: string, delivery: string): void {
     const { random, leaseMs, overdue } = this.load;
     const { vanish, overdue: late, release, fail, reject } = { ...FATES, ...this.load.fates };
+    const say = (outcome: keyof Settle, delayMs = 0) => {
+      const decided = this.decided.get(delivery) ?? outcome;
+      this.decided.set(delivery, decided);
+      this.later(connection, delayMs, () => put(connection.waiting, decided, delivery));
+    };
     let fate = random.next();
     const isFate = (chance: number) => {
       const is = fate >= 0 && fate < chance;
       fate -= chance;
       return is;
     };
-    if (isFate(vanish)) {
+    if (overdue.delete(messageId)) say("ack", leaseMs / 2);
+    else if (isFate(vanish)) {
       this.drops += 1;
       this.expectEnd();
       connection.wire?.cut();
     } else if (isFate(late)) {
       overdue.add(messageId);
-      this.later(connection, leaseMs + leaseMs / 4, () => connection.waiting.ack.push(delivery));
-    } else if (isFate(release)) this.later(connection, 0, () => connection.waiting.release.push(delivery));
-    else if (isFate(fail)) this.later(connection, 0, () => connection.waiting.fail.push({ delivery }));
-    else if (isFate(reject)) this.later(connection, 0, () => connection.waiting.dead.push({ delivery }));
-    else {
-      const delayMs = isFate(0.15) ? random.integer(1, 30) : 0;
-      this.later(connection, delayMs, () => connection.waiting.ack.push(delivery));
-    }
+      say("ack", leaseMs + leaseMs / 4);
+    } else if (isFate(release)) say("release");
+    else if (isFate(fail)) say("fail");
+    else if (isFate(reject)) say("dead");
+    else say("ack", isFate(0.15) ? random.integer(1, 30) : 0);
   }
 
   /** Collects what comes due in the same turn, so that it travels in one frame. */
@@ -470,20 +479,12 @@ export class LoadConsumer {
     for (const delivery of dead) history.record({ kind: "ack-invoked", delivery, isRejection: true });
     for (const delivery of returned) history.record({ kind: "return-invoked", delivery });
     for (const delivery of [...waiting.ack, ...dead, ...returned]) connection.held.delete(delivery);
-    this.remember(waiting);
     const times = settledAgain > 0 && random.chance(settledAgain) ? 2 : 1;
     for (let time = 0; time < times; time += 1) {
       this.lastId += 1;
       connection.asked.set(this.lastId, waiting);
       wire.send({ op: "settle", id: this.lastId, sub: SUB, ...waiting });
     }
-  }
-
-  private remember({ ack, release, fail, dead }: Settle): void {
-    for (const delivery of ack) this.decided.set(delivery, "ack");
-    for (const delivery of release) this.decided.set(delivery, "release");
-    for (const { delivery } of fail) this.decided.set(delivery, "fail");
-    for (const { delivery } of dead) this.decided.set(delivery, "dead");
   }
 
   private settled(frame: WireFrame, asked: Settle, connection: Connection): void {
@@ -513,7 +514,7 @@ export class LoadConsumer {
   }
 }
 
-function decide(waiting: Settle, outcome: keyof Settle, delivery: string): void {
+function put(waiting: Settle, outcome: keyof Settle, delivery: string): void {
   if (outcome === "ack" || outcome === "release") waiting[outcome].push(delivery);
   else waiting[outcome].push({ delivery });
 }

@@ -34,6 +34,7 @@ export class HttpProducer {
   /** Message ids of others, confirmed before, that it publishes again. */
   readonly #again: () => string | undefined;
   #finishing = false;
+  #abandoned = false;
   #call = 1_000_000;
 
   /** @param again an id that was confirmed to someone else and may be published once more */
@@ -48,6 +49,12 @@ export class HttpProducer {
   async finish(): Promise<void> {
     this.#finishing = true;
     await this.#finished;
+  }
+
+  /** Gives up what is not confirmed yet. */
+  abandon(): void {
+    this.#finishing = true;
+    this.#abandoned = true;
   }
 
   async #run(): Promise<void> {
@@ -66,7 +73,7 @@ export class HttpProducer {
       headers: { "content-type": "application/json", "idempotency-key": messageId },
       body: JSON.stringify({ messageId, group: null }),
     };
-    for (;;) {
+    while (!this.#abandoned) {
       this.#call += 1;
       const call_ = this.#call;
       history.record({ kind: "publish-invoked", producer: this.#name, messageId, call: call_ });
@@ -167,6 +174,7 @@ export class HttpConsumer {
     while (times > 0) {
       const answer = await call(this.#url(), `/v1/queues/${queue}/settle`, { body }, problems);
       if (answer === undefined) {
+        if (this.#finishing) return;
         await pause(RETRY_MS);
         continue;
       }
