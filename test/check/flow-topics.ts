@@ -201,7 +201,7 @@ export class TopicsFlow implements Flow {
   #leave(): void {
     this.#isAway = !this.#isAway;
     if (this.#isAway) void this.#away.stop();
-    else this.#away.comeBack();
+    else void this.#away.comeBack();
     this.#world.count("sessions away");
   }
 

@@ -54,7 +54,8 @@ abstract class Durable {
   }
 
   /** Connects again after `stop`, to the same session. */
-  comeBack(): void {
+  async comeBack(): Promise<void> {
+    await this.running;
     this.isOver = false;
     this.start();
   }

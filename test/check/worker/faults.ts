@@ -7,6 +7,7 @@ import { DedupWindow } from "../../../worker/queue/dedup.ts";
 import { EventWriter } from "../../../worker/queue/events.ts";
 import { Ledger } from "../../../worker/queue/ledger.ts";
 import { Outcomes } from "../../../worker/queue/outcomes.ts";
+import { Queue } from "../../../worker/queue/queue.ts";
 import { Turn } from "../../../worker/queue/turn.ts";
 import { TopicDedup } from "../../../worker/topic/dedup.ts";
 import type { FaultName } from "../fault-names.ts";
@@ -47,7 +48,18 @@ function hasTable(sql: SqlStorage, name: string): boolean {
   return sql.exec("SELECT 1 FROM sqlite_master WHERE name = ?", name).toArray().length > 0;
 }
 
-const sometimes = (chance: number) => Math.random() < chance;
+/** Facts that are read again when a queue opens are what happened: nothing fails then. */
+let isOpening = false;
+const sometimes = (chance: number) => !isOpening && Math.random() < chance;
+const { open } = Queue;
+Queue.open = (...read) => {
+  isOpening = true;
+  try {
+    return open(...read);
+  } finally {
+    isOpening = false;
+  }
+};
 
 /** Each replaces methods by ones that fail now and then. Faults that live in the chaos worker's own classes are not here. */
 const PLANTS: Partial<Record<FaultName, () => void>> = {
