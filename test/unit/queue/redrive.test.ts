@@ -1,5 +1,6 @@
 // Redrive in the machine: which dead letters go where, at which rate, and what is left alone.
 import { describe, expect, it } from "vitest";
+import { MAX_OUTSTANDING } from "../../../worker/limits.ts";
 import type { Death } from "../../../worker/queue/failures.ts";
 import type { RedriveOptions } from "../../../worker/queue/redrive.ts";
 import { type Draft, Machine, messagesIn } from "../../support/machine.ts";
@@ -122,6 +123,22 @@ describe("redrive", () => {
     while (task(machine).running) machine.turn();
     const { orders } = sent(machine);
     expect(orders).toEqual(letters(3_500).map(({ body }) => body));
+  });
+
+  it("[RDV10] ends when the books are full of what it looked past; with room it goes on where it is called again", () => {
+    const machine = new Machine("orders.dead");
+    for (let n = 0; n < 100; n++)
+      machine.publish(...Array.from({ length: 1_000 }, () => ({ body: "stays" })));
+    machine.publish(dead("behind"));
+    begin(machine);
+    while (task(machine).running) machine.turn();
+    expect(task(machine).moved).toBe(0);
+    expect(machine.queue.ledger.entries.size).toBe(MAX_OUTSTANDING);
+    machine.attach(1, 1);
+    machine.settle(machine.delivered[0]!, "ack");
+    begin(machine);
+    while (task(machine).running) machine.turn();
+    expect(task(machine).moved).toBe(1);
   });
 
   it("[RDV2] [EVC1] what was looked past is handed out after an eviction too", () => {
