@@ -1,10 +1,13 @@
 // POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
+
+import { permits } from "../auth/permission.ts";
 import { Writer } from "../bytes/writer.ts";
 import { maxMessageBytes } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
 import { type Condition, conditionOf } from "../link/condition.ts";
+import { type Preparation, preparationOf } from "../link/preparation.ts";
 import { type Published, type QueueResults, readResults } from "../link/results.ts";
 import { PUBLISH_FIELDS, type PublishFields, toMessage, toTopic, withPayload } from "../message/fields.ts";
 import { type Message, writeMessage } from "../message/record.ts";
@@ -31,12 +34,19 @@ interface Receipt {
   seq: number;
   epoch: number;
   duplicate: boolean;
+  /** It waits for its decision, and has no seq yet. */
+  prepared?: true;
 }
 
-/** A message and what must hold for it to be stored. */
-interface Outgoing {
-  message: Message;
+/** What must hold for a message to be stored, or how it is prepared. */
+interface Terms {
   condition: Condition | undefined;
+  preparation: Preparation | undefined;
+}
+
+/** A message and its terms. */
+interface Outgoing extends Terms {
+  message: Message;
 }
 
 /** A call that publishes, and what its messages are for. */
@@ -44,16 +54,19 @@ interface PublishCall extends Call {
   destination: { apply(packet: Uint8Array): Promise<Applied> };
   /** Makes a message one of the destination's, or says why it cannot be. */
   adapt(message: Message): Message | Refusal;
+  /** Whether messages can be prepared there. */
+  prepares: boolean;
 }
 
 /** POST /v1/queues/{name}/messages: stores what the request carries. */
 export async function publishToQueue(call: QueueCall): Promise<Response | Refusal> {
-  return publish({ ...call, destination: call.queue, adapt: (message) => message });
+  return publish({ ...call, destination: call.queue, adapt: (message) => message, prepares: true });
 }
 
 /** POST /v1/topics/{name}/messages: hands what the request carries to whoever is interested. */
 export async function publishToTopic(call: TopicCall): Promise<Response | Refusal> {
-  return publish({ ...call, destination: call.topic, adapt: (message) => toTopic(message, call.name, "") });
+  const adapt = (message: Message) => toTopic(message, call.name, "");
+  return publish({ ...call, destination: call.topic, adapt, prepares: false });
 }
 
 async function publish(call: PublishCall): Promise<Response | Refusal> {
@@ -83,7 +96,7 @@ async function publishBody(call: PublishCall, common: PublishFields): Promise<Re
   if (isRefusal(payload)) return payload;
   const fields = merged(event, common);
   const message = withPayload(payload, fields, Date.now(), maxBytes);
-  return isRefusal(message) ? message : storeOne(call, message, conditionOf(fields));
+  return isRefusal(message) ? message : storeOne(call, message, fields);
 }
 
 async function publishEvent(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
@@ -93,7 +106,7 @@ async function publishEvent(call: PublishCall, common: PublishFields): Promise<R
   if (isRefusal(event)) return event;
   const fields = merged(event, common);
   const message = toMessage(fields, Date.now(), maxMessageBytes(call.env));
-  return isRefusal(message) ? message : storeOne(call, message, conditionOf(fields));
+  return isRefusal(message) ? message : storeOne(call, message, fields);
 }
 
 async function publishMany(
@@ -119,7 +132,9 @@ async function publishMany(
     if (isRefusal(message) && message.kind !== "message-too-large") {
       return refuse(message.kind, `messages[${index}]: ${message.message}`);
     }
-    messages.push(isRefusal(message) ? message : { message, condition: conditionOf(fields) });
+    const terms = termsOf(call, fields);
+    if (isRefusal(terms)) return refuse(terms.kind, `messages[${index}]: ${terms.message}`);
+    messages.push(isRefusal(message) ? message : { message, ...terms });
   }
   return storeMany(call, messages);
 }
@@ -166,11 +181,13 @@ function merged(under: PublishFields, over: PublishFields): PublishFields {
 async function storeOne(
   call: PublishCall,
   given: Message,
-  condition: Condition | undefined,
+  fields: PublishFields,
 ): Promise<Response | Refusal> {
   const message = call.adapt(given);
   if (isRefusal(message)) return message;
-  const stored = await store(call, [{ message, condition }]);
+  const terms = termsOf(call, fields);
+  if (isRefusal(terms)) return terms;
+  const stored = await store(call, [{ message, ...terms }]);
   if (isRefusal(stored)) return stored;
   const [receipt] = stored;
   return isRefusal(receipt) ? receipt : json(receipt, 201);
@@ -192,17 +209,33 @@ async function storeMany(call: PublishCall, messages: (Outgoing | Refusal)[]): P
   return json(answers, stands || !isRefusal(first) ? 201 : errorEntry(first.kind).status);
 }
 
+function termsOf({ prepares, principal }: PublishCall, fields: PublishFields): Terms | Refusal {
+  const condition = conditionOf(fields);
+  if (fields.prepare !== undefined && !prepares) {
+    return refuse("not-supported", "only a queue takes prepared messages");
+  }
+  const preparation = preparationOf(fields);
+  if (preparation === undefined || isRefusal(preparation)) return preparation ?? { condition, preparation };
+  return permits(principal, "publish", `queue:${preparation.checkTo}`) ?? { condition, preparation };
+}
+
 /** Has the destination take messages; the answers come in their order. */
 async function store(call: PublishCall, messages: Outgoing[]): Promise<(Receipt | Refusal)[] | Refusal> {
   if (messages.length === 0) return [];
   const packet = new CommandWriter();
-  const isPlain = messages.every(({ condition }) => condition === undefined);
+  const isPlain = messages.every((message) => message.condition === undefined && !message.preparation);
   // A command holds many messages without conditions, or one with them.
   for (const together of isPlain ? [messages] : messages.map((message) => [message])) {
     const records = new Writer(1024);
-    for (const { message } of together) writeMessage(records, message);
-    const [{ condition } = { condition: undefined }] = together;
-    packet.command({ type: "publish", records: records.take(), ...(condition && { condition }) });
+    for (const { message, preparation } of together) {
+      writeMessage(records, preparation === undefined ? message : { ...message, publisherId: true });
+    }
+    const { condition, preparation } = together[0]!;
+    if (preparation === undefined) {
+      packet.command({ type: "publish", records: records.take(), ...(condition && { condition }) });
+    } else {
+      packet.command({ type: "prepare", record: records.take(), preparation });
+    }
   }
   const answer = await reach(call.destination.apply(packet.take()));
   if (isRefusal(answer)) return answer;
@@ -218,8 +251,8 @@ function receipts(messages: Outgoing[], { results }: QueueResults): (Receipt | R
   }
   return messages.map(({ message: { messageId } }, index) => {
     const outcome = outcomes[index]!;
-    return isRefusal(outcome)
-      ? outcome
-      : { messageId, seq: outcome.seq, epoch: outcome.epoch, duplicate: outcome.duplicate };
+    if (isRefusal(outcome)) return outcome;
+    const { seq, epoch, duplicate } = outcome;
+    return { messageId, seq, epoch, duplicate, ...(seq === 0 && { prepared: true }) };
   });
 }

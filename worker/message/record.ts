@@ -12,6 +12,9 @@ export const BYTES_BODY: BodyKind = 2;
 /** At most once, at least once, exactly once. */
 export type Qos = 0 | 1 | 2;
 
+/** Ids that begin so are no publisher's: a queue keeps what else it must recognise for as long as an id under them. */
+export const RESERVED_ID = "\0";
+
 /** A message in full. Text that is absent is ""; times are ms since the epoch, 0 when absent. */
 export interface Message {
   /** The topic it was published to, "" when it was published to a queue. */

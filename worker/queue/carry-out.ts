@@ -3,6 +3,9 @@ import { type Refusal, refuse } from "../errors.ts";
 import type { QueueCommand } from "../link/commands.ts";
 import type { QueueResult } from "../link/results.ts";
 import { positionOf } from "../log/log.ts";
+import { commit, resolve } from "./commit.ts";
+import { conclude, hold } from "./holding.ts";
+import { decide, prepare } from "./preparing.ts";
 import { publish, takeTransfer } from "./publish.ts";
 import { applySettings, type QueueSettings, type QueueSettingsPatch } from "./settings.ts";
 import { attach, detach, extend, pause, receive, settle } from "./settle.ts";
@@ -13,7 +16,7 @@ export type TurnCommand =
   | QueueCommand
   | { type: "receive"; ref: number; max: number; leaseMs: number | undefined; wait: boolean }
   | { type: "withdraw"; ref: number }
-  | { type: "transfer"; source: string; id: number; records: Uint8Array }
+  | { type: "transfer"; source: string; id: number; records: Uint8Array; published: boolean }
   | { type: "configure"; patch: QueueSettingsPatch & { paused?: boolean } }
   | { type: "purge" }
   | { type: "confirmed"; outboxId: number };
@@ -57,10 +60,16 @@ const COMMANDS: { [Type in keyof Commands]: (turn: Turn, command: Commands[Type]
     turn.ledger.consumers.remove(ref);
     return done(turn);
   },
-  transfer: (turn, { source, id, records }) => {
-    takeTransfer(turn, source, id, records);
+  transfer: (turn, transfer) => ({ type: "published", messages: takeTransfer(turn, transfer) }),
+  commit: (turn, command) => commit(turn, command.commit),
+  hold: (turn, command) => hold(turn, command.hold),
+  conclude: (turn, { tx, committed }) => {
+    conclude(turn, tx, committed);
     return done(turn);
   },
+  resolve: (turn, { tx, participant }) => resolve(turn, tx, participant),
+  prepare: (turn, { record, preparation }) => prepare(turn, record, preparation),
+  decide: (turn, { messageId, commit: isCommit }) => decide(turn, messageId, isCommit),
   configure: (turn, { patch }) => {
     turn.ledger.configure(changed(turn.ledger.settings, patch));
     return done(turn);

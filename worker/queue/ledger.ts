@@ -1,12 +1,15 @@
 // The books of a queue: every message before the cursor that is not done, who holds it, and the counts. Each method is one fact;
 // it changes the books and records the fact, and replaying the recorded facts rebuilds the same books. Decides nothing.
 import { MAX_SOURCES } from "../limits.ts";
+import { Aborts } from "./aborts.ts";
 import { Books } from "./book.ts";
 import { type Consumer, type ConsumerFacts, Consumers } from "./consumers.ts";
 import type { Counts, End, Entry, Taken } from "./entry.ts";
 import type { EventWriter } from "./events.ts";
 import { Heap } from "./heap.ts";
+import { Holds } from "./holds.ts";
 import { Outcomes } from "./outcomes.ts";
+import { Prepared } from "./prepared.ts";
 import { Producers } from "./producers.ts";
 import { type Segments, segmentKey } from "./segments.ts";
 import { DEFAULT_SETTINGS, type QueueSettings } from "./settings.ts";
@@ -55,7 +58,10 @@ export class Ledger {
   readonly segments: Segments;
   /** Parts of the books with facts of their own. */
   readonly producers = new Producers();
-  readonly books = new Books([this.producers]);
+  readonly aborts = new Aborts();
+  readonly holds = new Holds();
+  readonly prepared = new Prepared();
+  readonly books = new Books([this.producers, this.aborts, this.holds, this.prepared]);
   #journal: EventWriter | undefined;
 
   constructor(segments: Segments) {

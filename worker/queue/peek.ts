@@ -3,7 +3,7 @@ import { Writer } from "../bytes/writer.ts";
 import { RecordView } from "../message/record.ts";
 import type { EntryState } from "./entry.ts";
 import type { Queue } from "./queue.ts";
-import type { PeekState, QueueDescription } from "./rpc.ts";
+import type { PeekState, PreparedPage, QueueDescription } from "./rpc.ts";
 import { deadLetterQueue } from "./settings.ts";
 
 /** Bytes that one peek returns at most. */
@@ -62,9 +62,21 @@ export function describe(queue: Queue, now: number): QueueDescription {
       ...counts,
       oldestReadyMs: Math.max(0, now - oldestReady(queue, now)),
       consumers: ledger.consumers.size,
+      prepared: ledger.prepared.size,
+      abandoned: ledger.prepared.abandoned,
       rowsWritten: queue.rowsWritten,
     },
   };
+}
+
+/** A page of the prepared messages, oldest first. */
+export function listPrepared({ ledger }: Queue, after: number, limit: number): PreparedPage {
+  const left = [...ledger.prepared.values()].filter(({ key }) => key > after);
+  const page = left.slice(0, limit);
+  const prepared = page.map(({ messageId, checkTo, asked, checks, checkAt, bytes }) => ({
+    ...{ messageId, checkTo: `queue:${checkTo}`, asked, checks, checkAt, bytes },
+  }));
+  return left.length > limit ? { prepared, next: page.at(-1)!.key } : { prepared };
 }
 
 function oldestReady(queue: Queue, now: number): number {

@@ -1,19 +1,21 @@
 // The shell of a queue: the only code that touches its object's storage transaction, alarm and calls to other objects.
 // Decisions are queue.ts's; what leaves for other rooms goes through outbound.ts.
 import { DurableObject } from "cloudflare:workers";
-import { checkName, splitObjectName } from "../address.ts";
+import { COMMIT_QUEUE, checkName, splitObjectName } from "../address.ts";
 import { directoryObject, type Env } from "../env.ts";
-import { type Refusal, refuse } from "../errors.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { readCommands } from "../link/commands.ts";
 import { DeliveryWriter } from "../link/deliveries.ts";
-import { type QueueResult, writeResults } from "../link/results.ts";
+import { type Published, type QueueResult, writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
 import { QueueStore } from "../log/store.ts";
 import type { TurnCommand } from "./carry-out.ts";
 import { Outbound } from "./outbound.ts";
-import { describe, peek } from "./peek.ts";
+import { OutboxSender } from "./outbox-sender.ts";
+import { describe, listPrepared, peek } from "./peek.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
-import type { Applied, PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
+import { Receipts } from "./receipts.ts";
+import type { Applied, PeekState, PreparedPage, QueueDescription, QueueRpc } from "./rpc.ts";
 import type { QueueSettingsPatch } from "./settings.ts";
 
 /** Commands that wait for the next turn, and who waits for their results. */
@@ -32,9 +34,13 @@ interface Answer {
 }
 
 /** Commands at whose first arrival a queue comes into being. */
-const CREATING = new Set<TurnCommand["type"]>(["publish", "attach", "receive", "transfer", "configure"]);
+const CREATING = new Set<TurnCommand["type"]>([
+  ...(["publish", "attach", "receive", "transfer", "configure", "commit", "prepare"] as const),
+]);
 /** No object gets more calls in a millisecond. */
 const CALLS_PER_MS = 1_000;
+/** While something is on its way to other objects, this one wakes so often. */
+const WATCH_MS = 10_000;
 const ALARM_RETRIES = 5;
 const ALARM_RETRY_MS = 5_000;
 
@@ -45,6 +51,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   readonly #name: string;
   readonly #sql: DurableSql;
   readonly #outbound: Outbound;
+  readonly #sender: OutboxSender;
+  readonly #receipts = new Receipts();
   #store: QueueStore;
   #queue: Queue | undefined;
   #introduction: Promise<Refusal | undefined> | undefined;
@@ -63,12 +71,18 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#name = name;
     this.#sql = new DurableSql(ctx.storage.sql);
     this.#store = new QueueStore(this.#sql);
-    this.#outbound = new Outbound(env, this.#objectName, (commands) => this.#submit(commands));
+    const submit = (commands: TurnCommand[]) => this.#submit(commands);
+    this.#outbound = new Outbound(env, this.#objectName, submit);
+    this.#sender = new OutboxSender(env, this.#objectName, {
+      submit,
+      arrived: (row, messages) => this.#receipts.arrived(row, messages),
+    });
   }
 
   async apply(packet: Uint8Array, gateway?: string): Promise<Applied> {
     const commands = readCommands(packet);
-    const refusal = await this.#ready(commands);
+    // What decides commits to topics is the broker's own queue: nobody declares it.
+    const refusal = await this.#ready(commands, this.#name === COMMIT_QUEUE);
     if (refusal !== undefined) {
       return {
         results: writeResults(
@@ -120,7 +134,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     const queue = this.#open();
     if (queue === undefined) return this.#unknown();
     // Dead letters on their way are another queue's already.
-    if (!(await this.#outbound.drained(this.#store, queue.ledger.nextOutboxId))) {
+    if (!(await this.#sender.drained(this.#store))) {
       return refuse("unavailable", "dead letters of this queue could not be delivered yet; repeat the call");
     }
     await directoryObject(this.env, this.#namespace).removeQueue(this.#name);
@@ -132,7 +146,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     const queue = this.#open();
     if (queue === undefined) return true;
     const isUsed = () => queue.ledger.consumers.size > 0;
-    if (isUsed() || !(await this.#outbound.drained(this.#store, queue.ledger.nextOutboxId))) return false;
+    if (isUsed() || !(await this.#sender.drained(this.#store))) return false;
     const directory = directoryObject(this.env, this.#namespace);
     await directory.removeQueue(this.#name);
     if (isUsed()) {
@@ -173,12 +187,38 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     return queue === undefined ? this.#unknown() : peek(queue, state, limit, Date.now());
   }
 
-  async transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined> {
-    const command: TurnCommand = { type: "transfer", source, id, records };
-    // The queue that sends was allowed to be: so is the one that it names for its dead letters.
+  async listPrepared(after: number, limit: number): Promise<PreparedPage | Refusal> {
+    const queue = this.#open();
+    return queue === undefined ? this.#unknown() : listPrepared(queue, after, limit);
+  }
+
+  async transfer(
+    source: string,
+    id: number,
+    records: Uint8Array,
+    published = false,
+  ): Promise<Published[] | Refusal> {
+    const command: TurnCommand = { type: "transfer", source, id, records, published };
+    // The queue that sends was allowed to be: so is the one that it names.
     const refusal = await this.#ready([command], true);
-    if (refusal === undefined) await this.#submit([command]);
-    return refusal;
+    if (refusal !== undefined) return refusal;
+    const { results } = await this.#submit([command]);
+    const [result] = results;
+    return result?.type === "published"
+      ? result.messages.filter((message): message is Published => !isRefusal(message))
+      : [];
+  }
+
+  async receipts(rows: number[], waitMs: number): Promise<(Published[] | null)[]> {
+    return new Promise((resolve) => {
+      let timer: ReturnType<typeof setTimeout> | null = null;
+      const isLeft = (row: number) => this.#store.hasOutboxRow(row);
+      const giveUp = this.#receipts.wait(rows, isLeft, (receipts) => {
+        clearTimeout(timer);
+        resolve(receipts);
+      });
+      timer = setTimeout(giveUp, waitMs);
+    });
   }
 
   override async alarm(info?: AlarmInvocationInfo): Promise<void> {
@@ -187,7 +227,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     if (queue === undefined) return;
     try {
       await this.#submit([]);
-      this.#outbound.send(this.#store, queue.ledger.nextOutboxId);
+      this.#sender.send(this.#store, queue.ledger.nextOutboxId);
     } catch (error) {
       // The platform gives an alarm up after six failures; a queue must not sleep through its deadlines for that.
       if ((info?.retryCount ?? 0) < ALARM_RETRIES) throw error;
@@ -223,7 +263,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
       return;
     }
     // No await up to here and below: the output gate holds every answer and delivery until the turn is durable.
-    this.#arm(queue.nextDeadline);
+    this.#arm(queue);
     let at = 0;
     for (const { commands, gateway = "", resolve } of inbox) {
       const deliveries = this.#outbound.packet(gateway, outcome.deliveries.get(gateway));
@@ -233,7 +273,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     }
     for (const [gateway, writer] of outcome.deliveries) this.#outbound.deliver(gateway, writer);
     for (const [ref, writer] of outcome.received) this.#answer(ref, writer.take());
-    this.#outbound.send(this.#store, queue.ledger.nextOutboxId);
+    this.#sender.send(this.#store, queue.ledger.nextOutboxId);
     this.#committing = true;
     const committed = () => {
       this.#committing = false;
@@ -244,8 +284,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   /** An alarm is a billed row, and moving it earlier is a trip to the scheduler: one that rings too early costs less. */
-  #arm(deadline: number): void {
-    const wanted = Math.min(deadline, this.#outbound.retryAt);
+  #arm({ nextDeadline: deadline, ledger: { nextOutboxId: next } }: Queue): void {
+    // What is on its way must arrive even if this object dies meanwhile, and nobody calls it again.
+    const watch = this.#sender.busy(next) ? Date.now() + WATCH_MS : Number.POSITIVE_INFINITY;
+    const wanted = Math.min(deadline, this.#sender.retryAt, watch);
     if (wanted >= this.#alarmAt) return;
     this.#alarmAt = wanted;
     this.ctx.storage.setAlarm(wanted);
@@ -259,7 +301,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#queue = Queue.open(this.#name, this.#store, Date.now());
     // Connections may have ended while this object was away: their gateways are asked.
     this.#outbound.probe([...this.#queue.ledger.consumers.values()]);
-    this.#outbound.send(this.#store, this.#queue.ledger.nextOutboxId);
+    this.#sender.send(this.#store, this.#queue.ledger.nextOutboxId);
     return this.#queue;
   }
 
@@ -312,6 +354,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
 function refusedResult(command: TurnCommand, refusal: Refusal): QueueResult {
   if (refusal.kind !== "not-found") return { type: "refused", refusal };
   if (command.type === "settle") return { type: "settled", settled: command.settlements.map(() => false) };
+  if (command.type === "hold") return { type: "settled", settled: command.hold.settlements.map(() => false) };
+  if (command.type === "decide") return { type: "refused", refusal };
   if (command.type === "extend") return { type: "settled", settled: command.handles.map(() => false) };
   return { type: "done", seq: 0 };
 }

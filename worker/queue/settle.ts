@@ -1,8 +1,9 @@
 // What consumers say of their deliveries, and consumers coming and going.
 import { type Refusal, refuse } from "../errors.ts";
 import { MAX_CONSUMERS } from "../limits.ts";
-import type { ConsumerSpec, Settlement } from "../link/commands.ts";
+import type { ConsumerSpec } from "../link/commands.ts";
 import type { Handle } from "../link/handle.ts";
+import type { Settlement } from "../link/settlement.ts";
 import type { Consumer } from "./consumers.ts";
 import type { Entry } from "./entry.ts";
 import { deadLetter, fail } from "./failures.ts";
@@ -56,13 +57,15 @@ export function attach(turn: Turn, spec: ConsumerSpec): Refusal | undefined {
   return undefined;
 }
 
-/** Takes consumers away; what they hold is ready again at once. */
+/** Takes consumers away; what they hold is ready again at once, but for what a commit holds until it is decided. */
 export function detach(turn: Turn, refs: number[]): void {
   for (const ref of refs) {
     const consumer = turn.ledger.consumers.get(ref);
     if (consumer === undefined) continue;
     turn.ledger.detach(consumer);
-    for (const entry of heldBy(turn, ref, consumer.used)) turn.ledger.giveBack(entry, false, false, 0);
+    for (const entry of heldBy(turn, ref, consumer.used)) {
+      if (!turn.ledger.holds.has(entry.position)) turn.ledger.giveBack(entry, false, false, 0);
+    }
   }
 }
 
@@ -94,9 +97,12 @@ export function receive(turn: Turn, ref: number, max: number, leaseMs: number | 
   turn.ledger.consumers.add(consumer);
 }
 
-function leasedBy(turn: Turn, handle: Handle): Entry | undefined {
-  const entry = turn.ledger.entries.get(handle.position);
-  return entry?.state === "leased" && entry.lease === handle.lease ? entry : undefined;
+/** The message whose lease a handle is, if it may be settled: it is not while a commit holds it. */
+export function leasedBy({ ledger }: Turn, { position, lease }: Handle): Entry | undefined {
+  const entry = ledger.entries.get(position);
+  return entry?.state === "leased" && entry.lease === lease && !ledger.holds.has(position)
+    ? entry
+    : undefined;
 }
 
 function heldBy(turn: Turn, ref: number, count: number): Entry[] {

@@ -6,7 +6,7 @@ import { directoryObject, type Env } from "../env.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import { checkFilter } from "../filter/filter.ts";
 import { type QueueCommand, readCommands } from "../link/commands.ts";
-import { type QueueResult, writeResults } from "../link/results.ts";
+import { type Published, type QueueResult, writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
 import type { Applied } from "../queue/rpc.ts";
 import { isQueue } from "./interest.ts";
@@ -106,14 +106,19 @@ export class TopicObject extends DurableObject<Env> implements TopicRpc {
     });
   }
 
-  async transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined> {
+  async transfer(source: string, id: number, records: Uint8Array): Promise<Published[] | Refusal> {
     // The caller's bytes are its own: seq and times are written into a copy.
     const publish = { records: records.slice(), transfer: { source, id } };
     await this.#introductions.introduceTransferred(records);
     const { results } = await new Promise<TurnAnswer>((resolve, reject) => {
       this.#submit({ publishes: [publish], refused: new Map(), gateway: "", resolve, reject });
     });
-    return results[0]?.type === "refused" ? results[0].refusal : undefined;
+    const [result] = results;
+    if (result?.type === "refused") return result.refusal;
+    // They are beyond the limits that a publish can meet.
+    return result?.type === "published"
+      ? result.messages.filter((message): message is Published => !isRefusal(message))
+      : [];
   }
 
   async subscribe(request: TopicSubscribe): Promise<TopicSubscribed | Refusal> {

@@ -19,7 +19,7 @@ import { Requests } from "./requests.ts";
 import { JsonTopics } from "./topics.ts";
 
 /** Requests that other parts of the contract name and that this version does not serve. */
-const NOT_SERVED = new Set<unknown>(["commit", "request"]);
+const NOT_SERVED = new Set<unknown>(["request"]);
 const encoder = new TextEncoder();
 
 /** `dunlin.v1.json`. */

@@ -17,8 +17,10 @@ import { toMessage } from "../../message/fields.ts";
 import type { Answer } from "./answers.ts";
 import {
   type ByeFrame,
+  type CommitFrame,
   type CreditFrame,
   checkFrom,
+  type DecideFrame,
   type ExtendFrame,
   type PublishFrame,
   type SettleFrame,
@@ -27,6 +29,7 @@ import {
 } from "./frames.ts";
 import { errorFrame, okFrame, publishedFrame } from "./render.ts";
 import type { JsonTopics } from "./topics.ts";
+import { Transactions } from "./transactions.ts";
 
 const TOPIC = "topic:";
 /** A random number that fits a double exactly: refs of subscriptions. */
@@ -36,10 +39,12 @@ const REF_RANGE = 2 ** 48;
 export class Requests {
   readonly #broker: Broker;
   readonly #topics: JsonTopics;
+  readonly #transactions: Transactions;
   readonly #maxMessageBytes: number;
 
   constructor(broker: Broker, topics: JsonTopics) {
     this.#broker = broker;
+    this.#transactions = new Transactions(broker);
     this.#topics = topics;
     this.#maxMessageBytes = maxMessageBytes(broker.env);
   }
@@ -54,6 +59,10 @@ export class Requests {
         return this.#settle(session, frame as SettleFrame, answer);
       case "extend":
         return this.#extend(session, frame as ExtendFrame, answer);
+      case "commit":
+        return this.#transactions.commit(session, frame as CommitFrame, answer);
+      case "decide":
+        return this.#transactions.decide(session, frame as DecideFrame, answer);
       case "subscribe":
         return this.#subscribe(session, frame as SubscribeFrame, answer);
       case "credit":
@@ -72,6 +81,9 @@ export class Requests {
     const message = toMessage(frame, Date.now(), this.#maxMessageBytes);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     this.#broker.traffic(session.namespace).messagesReceived++;
+    if (frame.prepare !== undefined) {
+      return this.#transactions.prepare(session, address, message, frame, answer);
+    }
     if (address.kind === "topic") return this.#topics.publish(session, address.name, message, frame, answer);
     const { messageId } = message;
     this.#broker.links.queue(queueObjectName(session.namespace, address.name)).publish(
