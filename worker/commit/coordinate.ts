@@ -37,11 +37,11 @@ export async function coordinate(plan: Plan, port: CommitPort): Promise<CommitRe
     if (isUnanswered(result)) return result.refusal;
     // The word is given that it is not committed, and the caller may make it again.
     if (result.type !== "committed") {
-      letGo(plan, port);
+      await letGo(plan, port);
       return refuse("unavailable", "the queue that decides could not be reached; repeat the commit");
     }
   }
-  if (!held || result.type !== "committed") letGo(plan, port);
+  if (!held || result.type !== "committed") await letGo(plan, port);
   if (result.type === "committed") return receiptsOf(plan, result.messages, port);
   return refusal ?? refusalOf(result, plan.deliveries) ?? refuse("internal", "a commit was not decided");
 }
@@ -62,8 +62,8 @@ async function holdAll(plan: Plan, port: CommitPort): Promise<Refusal | undefine
 }
 
 /** Ends the holds of a commit that will not be made; one that does not hear of it asks in its time. */
-function letGo({ commit: { tx }, others }: Plan, port: CommitPort): void {
-  for (const { queue } of others) port.apply(queue, { type: "conclude", tx, committed: false });
+async function letGo({ commit: { tx }, others }: Plan, port: CommitPort): Promise<void> {
+  await Promise.all(others.map(({ queue }) => port.apply(queue, { type: "conclude", tx, committed: false })));
 }
 
 async function receiptsOf(plan: Plan, messages: Committed[], port: CommitPort): Promise<CommitReceipt[]> {
