@@ -88,8 +88,9 @@ class World {
   now = 1_000_000;
 
   constructor() {
-    const drafts = Array.from({ length: TOKENS }, (_, at) => ({ body: `t${at}:0` }));
-    this.machines[0]!.publish(...drafts);
+    for (let at = 0; at < TOKENS; at++) {
+      this.machines[at % NAMES.length]!.publish({ body: `t${at}:0` });
+    }
     for (const [at, machine] of this.machines.entries()) this.note(at, machine.attach(REF, 100));
   }
 
