@@ -20,6 +20,17 @@ import {
  */
 export type ConnectionState = "connecting" | "open" | "reconnecting" | "closed";
 
+/**
+ * Runs something every so many milliseconds, until the function it returns is called.
+ *
+ * @example
+ * const every: Every = (run, ms) => {
+ *   const timer = setInterval(run, ms);
+ *   return () => clearInterval(timer);
+ * };
+ */
+export type Every = (run: () => void, ms: number) => () => void;
+
 /** Where and as whom to connect. */
 export interface ConnectionOptions {
   url: string;
@@ -29,6 +40,7 @@ export interface ConnectionOptions {
   /** A silent connection is probed after this time, and given up after half of it more. */
   pingMs: number;
   WebSocket: (new (url: string, protocols: string) => object) | undefined;
+  every: Every;
 }
 
 /** What the connection tells its owner. */
@@ -75,7 +87,7 @@ export class Connection {
   #dialling = false;
   #openedAtMs = 0;
   #bye: ByeFrame | undefined;
-  #beat: ReturnType<typeof setInterval> | undefined;
+  #stopBeat: (() => void) | undefined;
   /** Quarters of `pingMs` since the last frame. */
   #silentBeats = 0;
   #probed = false;
@@ -159,8 +171,8 @@ export class Connection {
     this.#dialling = false;
     this.#heard();
     this.#beatsBeforeWelcome = 0;
-    clearInterval(this.#beat);
-    this.#beat = setInterval(() => this.#checkSilence(), pingMs / 4);
+    this.#stopBeat?.();
+    this.#stopBeat = this.#options.every(() => this.#checkSilence(), pingMs / 4);
     const session = { expirySeconds: sessionExpirySeconds };
     const places = this.#events.places();
     const resume = places.length > 0 ? places : undefined;
@@ -255,7 +267,7 @@ export class Connection {
 
   /** Also called by partysocket for attempts that never opened, and then with code 1000. */
   #lost(code: number, reason: string): void {
-    clearInterval(this.#beat);
+    this.#stopBeat?.();
     if (this.#state === "closed") return;
     if (!this.#mayReconnect(code)) {
       this.#end(closeError(code, reason));
@@ -273,7 +285,7 @@ export class Connection {
   }
 
   #end(error: DunlinError): void {
-    clearInterval(this.#beat);
+    this.#stopBeat?.();
     this.#setState("closed", error);
     this.#endWait?.();
     if (typeof navigator !== "undefined" && "onLine" in navigator)

@@ -20,7 +20,7 @@ export interface ConsumeOptions {
   credit?: number;
   /**
    * After this time without a sign of life from this client its messages go to others: 1,000 ms to 12 h; 30 s by default. Browsers
-   * let the timers of a tab that is hidden for long run once a minute: for long jobs in such tabs, choose 180,000 or more.
+   * let the timers of a tab that is hidden for long run once a minute: for long jobs in such tabs, give `connect` steady timers.
    */
   leaseMs?: number;
   /** No message is kept alive for longer than this, so that a handler that hangs loses it at last: 12 h by default. */
@@ -49,7 +49,7 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
   /** Handed out and not settled. */
   #out = 0;
   #batch: SettleBatch | undefined;
-  #timer: ReturnType<typeof setInterval> | undefined;
+  #stopTimer: (() => void) | undefined;
 
   constructor(link: Link, to: string, options: ConsumeOptions) {
     super(link, to, options.signal);
@@ -130,12 +130,12 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
   }
 
   protected override started(): void {
-    this.#timer = setInterval(() => this.#keepAlive(), this.#leaseMs / 4);
+    this.#stopTimer = this.link.every(() => this.#keepAlive(), this.#leaseMs / 4);
   }
 
   protected override ended(): void {
     this.#buffer = [];
-    clearInterval(this.#timer);
+    this.#stopTimer?.();
     // Outcomes of this turn leave before the subscription that they need.
     this.flush();
   }

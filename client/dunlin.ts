@@ -1,5 +1,5 @@
 // The client as an application holds it: options with their defaults, states and errors as events.
-import type { ConnectionState } from "./connection.ts";
+import type { ConnectionState, Every } from "./connection.ts";
 import { Engine } from "./engine.ts";
 import type { DunlinError } from "./errors.ts";
 import { Publisher } from "./publisher.ts";
@@ -35,6 +35,10 @@ export interface ConnectOptions {
   retryForMs?: number;
   /** A connection silent for this long is probed, and given up after half of it more: 20,000 ms by default. */
   pingMs?: number;
+  /** Runs something every so many milliseconds until the function it returns is called: `setInterval` by default. */
+  every?: Every;
+  /** Requests and subscriptions are numbered from here on: for several clients that share a socket. */
+  firstNumber?: number;
   /** A WebSocket class to use in place of the platform's. */
   WebSocket?: new (
     url: string,
@@ -97,13 +101,15 @@ export class Dunlin {
         sessionExpirySeconds: options.sessionExpirySeconds ?? SESSION_EXPIRY_SECONDS,
         pingMs: options.pingMs ?? PING_MS,
         WebSocket: options.WebSocket,
+        every: options.every ?? every,
         limits: {
           maxMessages: options.maxOutboxMessages ?? MAX_OUTBOX_MESSAGES,
           maxBytes: options.maxOutboxBytes ?? MAX_OUTBOX_BYTES,
           retryForMs: options.retryForMs ?? RETRY_FOR_MS,
         },
         // A stable client id may resume a session with subscriptions of its former life, which are not ours.
-        firstSub: options.client === undefined ? 0 : Math.floor(Math.random() * 2 ** 31),
+        firstNumber:
+          options.firstNumber ?? (options.client === undefined ? 0 : Math.floor(Math.random() * 2 ** 31)),
       },
       {
         state: (state) => this.#tell("state", state),
@@ -200,6 +206,11 @@ export class Dunlin {
  */
 export function connect(url: string, options: ConnectOptions = {}): Dunlin {
   return new Dunlin(url, options);
+}
+
+function every(run: () => void, ms: number): () => void {
+  const timer = setInterval(run, ms);
+  return () => clearInterval(timer);
 }
 
 function socketUrl(text: string, client: string, namespace: string | undefined): string {

@@ -1,6 +1,12 @@
 // Joins the parts: routes what the connection receives to whoever waits for it, and sends what a turn has gathered in one frame.
 // The public classes are thin covers of it.
-import { Connection, type ConnectionOptions, type ConnectionState, FIRST_ID } from "./connection.ts";
+import {
+  Connection,
+  type ConnectionOptions,
+  type ConnectionState,
+  type Every,
+  FIRST_ID,
+} from "./connection.ts";
 import { type DunlinError, errorOf } from "./errors.ts";
 import { type Entry, Outbox, type OutboxLimits } from "./outbox.ts";
 import { PlainRequest } from "./request.ts";
@@ -17,6 +23,7 @@ export interface EngineEvents {
 /** The working parts of a client. */
 export class Engine implements Link {
   readonly outbox: Outbox;
+  readonly every: Every;
   readonly #connection: Connection;
   readonly #events: EngineEvents;
   readonly #turn = new Turn(() => this.#flush());
@@ -24,17 +31,22 @@ export class Engine implements Link {
   /** Subscriptions ended here whose end the broker has not confirmed: what still arrives for them goes back by itself. */
   readonly #ending = new Set<number>();
   readonly #touched = new Set<Subscription<object>>();
-  #lastId = FIRST_ID;
+  #lastId: number;
   #lastSub: number;
   #ended: DunlinError | undefined;
   #whenReady: { resolve(): void; reject(error: DunlinError): void }[] = [];
 
   /**
-   * @param firstSub numbers of subscriptions count from here
+   * @param options.firstNumber requests and subscriptions are numbered from here on
    */
-  constructor(options: ConnectionOptions & { limits: OutboxLimits; firstSub: number }, events: EngineEvents) {
+  constructor(
+    options: ConnectionOptions & { limits: OutboxLimits; firstNumber: number },
+    events: EngineEvents,
+  ) {
     this.#events = events;
-    this.#lastSub = options.firstSub;
+    this.every = options.every;
+    this.#lastSub = options.firstNumber;
+    this.#lastId = FIRST_ID + options.firstNumber;
     this.outbox = new Outbox(options.limits, (run, afterMs) => {
       setTimeout(() => {
         run();

@@ -1,5 +1,5 @@
 // The browser and edge client's public face: everything an application may import.
-export type { ConnectionState } from "./connection.ts";
+export type { ConnectionState, Every } from "./connection.ts";
 export type { ConsumeOptions } from "./consumer.ts";
 export { type ConnectOptions, connect, Dunlin, type DunlinEvents } from "./dunlin.ts";
 export { DunlinError, type Retry } from "./errors.ts";

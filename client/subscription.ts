@@ -1,5 +1,6 @@
 // What every subscription is: to the application an async iterator, to the engine a number with a request that establishes it.
 // What arrives, and what it means to take it, is the affair of the kinds: consumer.ts for queues, topic-subscription.ts for topics.
+import type { Every } from "./connection.ts";
 import { DunlinError } from "./errors.ts";
 import type { Entry } from "./outbox.ts";
 import type { EventFrame, MessageFrame, ResumePoint } from "./wire.ts";
@@ -8,6 +9,7 @@ import type { EventFrame, MessageFrame, ResumePoint } from "./wire.ts";
 export interface Link {
   /** Whether frames can leave now. */
   readonly isOpen: boolean;
+  readonly every: Every;
   nextId(): number;
   /** A number for a new subscription. */
   nextSub(): number;

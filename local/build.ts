@@ -30,11 +30,17 @@ export async function bundleClient(): Promise<string> {
   return bundle("client/index.ts", { conditions: ["browser"], external: [], minify: true });
 }
 
-/** Writes what browsers load into a folder: the page, and the client as `client.js`. */
+/** Bundles what tabs share a connection with into one ES module and returns its text. */
+export async function bundleTabs(): Promise<string> {
+  return bundle("client/tabs/index.ts", { conditions: ["browser"], external: [], minify: true });
+}
+
+/** Writes what browsers load into a folder: the page, the client as `client.js`, and what tabs share a connection with as `tabs.js`. */
 export async function buildAssets(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await cp(`${root}local/page`, folder, { recursive: true });
   await writeFile(`${folder}/client.js`, await bundleClient());
+  await writeFile(`${folder}/tabs.js`, await bundleTabs());
 }
 
 async function bundle(

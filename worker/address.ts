@@ -48,6 +48,19 @@ export function groupOf(queue: string): { kind: string; group: string; filter: s
   return kind === undefined ? undefined : { kind, group: group!, filter: filter! };
 }
 
+/** Topics that lead to who asked, past all subscribers: `$reply/GATEWAY/TOKEN`. */
+const REPLY_TOPICS = "$reply/";
+
+/** The topic of the reply to one request; whoever knows the token may publish to it. */
+export function replyTopic(gateway: string, token: string): string {
+  return `${REPLY_TOPICS}${gateway}/${token}`;
+}
+
+/** Whether a topic is that of a reply. */
+export function isReplyTopic(topic: string): boolean {
+  return topic.startsWith(REPLY_TOPICS);
+}
+
 /** Refuses a name that is empty, over 512 bytes of UTF-8, holds NUL or a lone surrogate, or a wildcard. */
 export function checkName(name: string): Refusal | undefined {
   // A UTF-16 unit is at most three bytes of UTF-8, so most names need no encoding to be measured.

@@ -1,9 +1,13 @@
 // The Worker's bindings and variables, and the objects behind them.
 
-import { queueObjectName } from "./address.ts";
+import { isReplyTopic, queueObjectName } from "./address.ts";
 import type { DirectoryRpc } from "./directory/rpc.ts";
+import { gatewayCount, replyGateway } from "./gateway/placement.ts";
 import type { GatewayRpc } from "./gateway/rpc.ts";
 import { MAX_MESSAGE_BYTES, MAX_ROW_BYTES } from "./limits.ts";
+import { CommandWriter } from "./link/commands.ts";
+import type { MessageHandler } from "./push/service.ts";
+import { SERVICE_PREFIX } from "./push/spec.ts";
 import type { QueueRpc } from "./queue/rpc.ts";
 import { topicObjectName } from "./topic/placement.ts";
 import type { TopicRpc } from "./topic/rpc.ts";
@@ -35,8 +39,16 @@ export interface Env {
   DUNLIN_MAX_MESSAGE_BYTES?: string;
   /** The longest keep alive that MQTT clients may ask for, seconds; none unless set. */
   DUNLIN_MAX_KEEP_ALIVE_SECONDS?: string;
+  /** Hosts that queues may push to, separated by commas, `.example.com` for all below it; any unless set. */
+  DUNLIN_PUSH_HOSTS?: string;
   /** "true": MQTT clients that overrun the announced Receive Maximum are not disconnected. */
   DUNLIN_MQTT_LENIENT?: string;
+}
+
+/** A Worker bound to take messages, by the name of the binding. */
+export function handlerOf(env: Env, name: string): MessageHandler | undefined {
+  if (!name.startsWith(SERVICE_PREFIX)) return undefined;
+  return (env as unknown as Record<string, MessageHandler | undefined>)[name];
 }
 
 /** The object that owns a queue. */
@@ -47,6 +59,26 @@ export function queueObject(env: Env, namespace: string, queue: string): QueueRp
 /** The object that owns a topic. */
 export function topicObject(env: Env, namespace: string, topic: string): TopicRpc {
   return env.TOPIC.getByName(topicObjectName(env, namespace, topic));
+}
+
+/** What takes messages to a topic: its object, or for a reply the gateway of who asked. */
+export function topicTarget(
+  env: Env,
+  namespace: string,
+  topic: string,
+): Pick<TopicRpc, "apply" | "transfer"> {
+  if (!isReplyTopic(topic)) return topicObject(env, namespace, topic);
+  const gateway = env.GATEWAY.getByName(replyGateway(topic, gatewayCount(env.GATEWAYS)));
+  return {
+    apply: (packet) => gateway.takeReplies(namespace, packet),
+    async transfer(_source, _id, records) {
+      const packet = new CommandWriter();
+      packet.command({ type: "publish", records });
+      // Nobody may wait for it any more, or it came before: then it is done with.
+      await gateway.takeReplies(namespace, packet.take());
+      return [];
+    },
+  };
 }
 
 /** The object that knows what exists in a namespace. */

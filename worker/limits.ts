@@ -30,8 +30,21 @@ export const REMEMBERED_LEASES = 131_072;
 export const MAX_PARKED = 10_000;
 /** Messages of one queue that are out (leased, or in back-off inside their group) at most. */
 export const MAX_OUTSTANDING = 100_000;
+/** Messages taken for their priority that a queue's cursor has yet to pass; further ones wait like those without a priority. */
+export const MAX_AHEAD = 100_000;
 /** Consumers of one queue at most. */
 export const MAX_CONSUMERS = 10_000;
+/** Recurring messages of one queue at most. */
+export const MAX_SCHEDULES = 1_000;
+/** Bytes of the messages of one queue's schedules, all together; one has at most MAX_SCHEDULE_BYTES. */
+export const MAX_SCHEDULES_BYTES = 4_000_000;
+export const MAX_SCHEDULE_BYTES = 65_536;
+export const MAX_SCHEDULE_ID_CHARS = 256;
+export const MAX_CRON_CHARS = 256;
+/** Messages that one queue pushes at the same time at most. */
+export const MAX_PUSH_CONCURRENCY = 1_000;
+/** Dead letters that one redrive moves in a second at most, when it is asked to keep to a rate. */
+export const MAX_REDRIVE_PER_SECOND = 100_000;
 /** Producers with a sequence of their own that one queue or topic object remembers at most. */
 export const MAX_PRODUCERS = 50_000;
 /** Other objects that may feed one queue (dead-letter sources) before the oldest is forgotten. */
@@ -96,6 +109,15 @@ export const MAX_LANE_BYTES = 16_000_000;
 export const MAX_OUTBOX_BYTES = 64_000_000;
 /** Bytes of events that wait for a slow reader of `/v1/events` before its stream is ended. */
 export const MAX_EVENT_BACKLOG_BYTES = 16_777_216;
+/** How long a request waits for its reply at most, and when nothing is said. */
+export const MAX_REQUEST_TIMEOUT_MS = 300_000;
+export const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
+/** Requests of one connection, or of a namespace's HTTP callers, that wait for their replies at one gateway at most. */
+export const MAX_WAITING_REQUESTS = 10_000;
+/** Requests that wait for their replies at one gateway at most. */
+export const MAX_GATEWAY_REQUESTS = 100_000;
+/** Bytes of replies that wait at one gateway for askers who lost their connection and may ask again. */
+export const MAX_KEPT_REPLY_BYTES = 16_000_000;
 /** Messages that a gateway has taken over and not brought to their topic or queue yet, at most. */
 export const MAX_OUTBOX_MESSAGES = 10_000;
 /** A selector's text, characters. */
@@ -104,6 +126,12 @@ export const MAX_SELECTOR_CHARS = 4_096;
 export const MAX_SELECTOR_DEPTH = 100;
 /** Characters of the selectors whose parsed form an object keeps; beyond them the one asked for longest ago is parsed again. */
 export const MAX_SELECTOR_CACHE_CHARS = 262_144;
+/** Messages of a topic's history that one filtered call looks at. */
+export const MAX_FILTERED_MESSAGES = 10_000;
+/** Characters of all selectors of one session's subscriptions to topics. */
+export const MAX_SESSION_SELECTOR_CHARS = 65_536;
+/** Characters of the selectors of all bindings of one namespace. */
+export const MAX_BINDING_SELECTOR_CHARS = 2_097_152;
 
 /** Queues that one commit settles at, at most. */
 export const MAX_COMMIT_QUEUES = 16;
@@ -115,9 +143,9 @@ export const MAX_HELD = 10_000;
 export const MAX_ABORTS = 10_000;
 export const ABORT_MEMORY_MS = 600_000;
 /** How long a commit waits for the receipts of messages that go to other queues and to topics. */
-export const COMMIT_RECEIPTS_MS = 5_000;
+export const COMMIT_WAIT_MS = 5_000;
 /** Receipts from other objects that a queue keeps in memory for those who ask. */
-export const MAX_RECEIPTS = 10_000;
+export const MAX_ARRIVALS = 10_000;
 /** Prepared messages of one queue that wait for their decision at most, and their bytes. */
 export const MAX_PREPARED = 10_000;
 export const MAX_PREPARED_BYTES = 100_000_000;

@@ -29,10 +29,12 @@ export const router = new Hono<App>({ getPath: (request) => new URL(request.url)
 const openToPages = cors({
   origin: "*",
   allowMethods: ["GET", "POST", "PUT", "DELETE"],
-  exposeHeaders: ["Retry-After", "Allow"],
+  // The reply to a request brings headers of any name.
+  exposeHeaders: ["*"],
   maxAge: PREFLIGHT_SECONDS,
 });
 router.use("/client.js", openToPages);
+router.use("/tabs.js", openToPages);
 router.use("/v1/*", openToPages);
 router.use("/v1/*", async (c, next) => {
   const request = c.req.raw;

@@ -4,7 +4,14 @@ import { MAX_HEADERS_BYTES } from "./limits.ts";
 
 /** What a value must be. Objects may hold further fields, which are ignored. */
 export type Spec =
-  | { readonly type: "integer"; readonly minimum: number; readonly maximum: number; readonly nullable?: true }
+  | {
+      readonly type: "integer";
+      readonly minimum: number;
+      readonly maximum: number;
+      readonly nullable?: true;
+      /** True and false will do as well. */
+      readonly boolean?: true;
+    }
   | { readonly type: "number"; readonly minimum: number; readonly maximum: number }
   | {
       readonly type: "string";
@@ -29,25 +36,27 @@ export interface ObjectSpec {
 /** The type of a value that passed `check`. */
 export type Infer<S extends Spec> = S extends { type: "integer" | "number"; nullable: true }
   ? number | null
-  : S extends { type: "integer" | "number" }
-    ? number
-    : S extends { type: "string"; nullable: true }
-      ? string | null
-      : S extends { type: "string" }
-        ? string
-        : S extends { type: "boolean" }
-          ? boolean
-          : S extends { type: "enum"; values: readonly (infer V)[] }
-            ? V
-            : S extends { type: "texts" }
-              ? Record<string, string>
-              : S extends { type: "array"; items: infer I extends Spec }
-                ? Infer<I>[]
-                : S extends { type: "object"; fields: infer F; required: readonly (infer R)[] }
-                  ? { [K in Extract<keyof F, R>]: F[K] extends Spec ? Infer<F[K]> : never } & {
-                      [K in Exclude<keyof F, R>]?: F[K] extends Spec ? Infer<F[K]> : never;
-                    }
-                  : unknown;
+  : S extends { type: "integer"; boolean: true }
+    ? number | boolean
+    : S extends { type: "integer" | "number" }
+      ? number
+      : S extends { type: "string"; nullable: true }
+        ? string | null
+        : S extends { type: "string" }
+          ? string
+          : S extends { type: "boolean" }
+            ? boolean
+            : S extends { type: "enum"; values: readonly (infer V)[] }
+              ? V
+              : S extends { type: "texts" }
+                ? Record<string, string>
+                : S extends { type: "array"; items: infer I extends Spec }
+                  ? Infer<I>[]
+                  : S extends { type: "object"; fields: infer F; required: readonly (infer R)[] }
+                    ? { [K in Extract<keyof F, R>]: F[K] extends Spec ? Infer<F[K]> : never } & {
+                        [K in Exclude<keyof F, R>]?: F[K] extends Spec ? Infer<F[K]> : never;
+                      }
+                    : unknown;
 
 /** Describes an object with literal types kept. */
 export function object<const F extends Record<string, Spec>, const R extends readonly (keyof F & string)[]>(
@@ -69,8 +78,9 @@ export function check(spec: Spec, value: unknown, path: string): string | undefi
       return undefined;
     case "integer":
       if (spec.nullable && value === null) return undefined;
+      if (spec.boolean && typeof value === "boolean") return undefined;
       if (Number.isInteger(value) && within(spec, value as number)) return undefined;
-      return `${path} must be an integer from ${spec.minimum} to ${spec.maximum}, got ${shown(value)}`;
+      return `${path} must be ${spec.boolean ? "true, false or " : ""}an integer from ${spec.minimum} to ${spec.maximum}, got ${shown(value)}`;
     case "number":
       if (typeof value === "number" && within(spec, value)) return undefined;
       return `${path} must be a number from ${spec.minimum} to ${spec.maximum}, got ${shown(value)}`;

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Page } from "playwright-core";
+import type { BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Broker, startBroker } from "../support/broker.ts";
 import { openSite, type Site } from "./support/site.ts";
@@ -33,8 +33,8 @@ afterAll(async () => {
 }, TIMEOUT_MS);
 
 /** Opens an example, and gathers what goes wrong in it. */
-async function openExample(name: string) {
-  const { page } = await site.newTab();
+async function openExample(name: string, context?: BrowserContext) {
+  const page = context ? await context.newPage() : (await site.newTab()).page;
   const problems: string[] = [];
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (message) => problems.push(message.text()));
@@ -67,6 +67,21 @@ it("[CLI12] the example page, served from another port, shares its queue with a 
   const shown = await lines(page, 2, problems);
   expect(shown.sort()).toEqual(["from a call", "from the page"]);
   expect(problems).toEqual([]);
+});
+
+it("[TAB8] the example of several tabs shares jobs and a connection, and goes on when the tab that has it is closed", {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const first = await openExample("tabs.html");
+  await first.page.fill("input", "one");
+  await first.page.click("button");
+  expect(await lines(first.page, 1, first.problems)).toEqual(["one"]);
+  const second = await openExample("tabs.html", first.page.context());
+  await first.page.close();
+  await second.page.fill("input", "two");
+  await second.page.click("button");
+  expect(await lines(second.page, 1, second.problems)).toEqual(["two"]);
+  expect(second.problems).toEqual([]);
 });
 
 it("[TCL3] [CLI12] the example of a topic shows every tab what any of them says, and a new one the last line", {

@@ -224,7 +224,7 @@ describe("lists", () => {
 describe("settings that are not served", () => {
   it("[QUE11] are refused, and change nothing beside them", async ({ world }) => {
     await world.declare("q", { maxMessages: 5 });
-    for (const setting of [{ singleActiveConsumer: true }, { priorities: 10 }]) {
+    for (const setting of [{ singleActiveConsumer: true }]) {
       const answer = await world.call("PUT", "/v1/queues/q", { ...setting, maxMessages: 7 });
       expect(answer).toMatchObject({ status: 501, body: { kind: "not-supported" } });
     }

@@ -198,7 +198,7 @@ class World {
           const at = NAMES.indexOf(name as "a");
           this.calls.push({ answer, run: () => this.apply(at, command) });
         }),
-      receipts: async (_, rows) => rows.map(() => null),
+      arrivals: async (_, rows) => rows.map(() => null),
     };
     coordinate(plan, port).then((answer) => want.answers.push(answer));
   }

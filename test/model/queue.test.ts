@@ -6,11 +6,19 @@ import { QueueStore } from "../../worker/log/store.ts";
 import { type Delivered, Machine, messagesIn } from "../support/machine.ts";
 import { Reference } from "./reference.ts";
 
-const SETTINGS = { leaseMs: 1_000, maxFailures: 3, dedupWindowMs: 2_000 };
+const SETTINGS = { leaseMs: 1_000, maxFailures: 3, dedupWindowMs: 2_000, priorities: 3 };
 const RUNS = Number(process.env.MODEL_RUNS ?? 400);
 
+interface Published {
+  id: number;
+  group: number;
+  delayMs: number;
+  ttlMs: number;
+  priority: number;
+}
+
 type Step =
-  | { do: "publish"; messages: { id: number; group: number; delayMs: number; ttlMs: number }[] }
+  | { do: "publish"; messages: Published[] }
   | { do: "attach"; ref: number; credit: number }
   | { do: "pause" | "detach"; ref: number }
   | { do: "credit"; ref: number; add: number }
@@ -32,6 +40,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
           group: fc.integer({ min: 0, max: 3 }),
           delayMs: fc.constantFrom(0, 0, 0, 300),
           ttlMs: fc.constantFrom(0, 0, 0, 0, 700),
+          priority: fc.constantFrom(0, 0, 0, 1, 2, 9),
         }),
         { minLength: 1, maxLength: 5 },
       ),
@@ -130,14 +139,15 @@ class Pair {
     this.#invariants();
   }
 
-  #publish(messages: { id: number; group: number; delayMs: number; ttlMs: number }[]): void {
+  #publish(messages: Published[]): void {
     const { machine, reference } = this;
-    const drafts = messages.map(({ id, group, delayMs, ttlMs }) => ({
+    const drafts = messages.map(({ id, group, delayMs, ttlMs, priority }) => ({
       messageId: id > 8 ? "" : `id-${id}`,
       publisherId: id <= 8,
       group: group === 0 ? "" : `g${group}`,
       dueAt: delayMs > 0 ? machine.now + delayMs : 0,
       expiresAt: ttlMs > 0 ? machine.now + ttlMs : 0,
+      priority,
       body: "1",
     }));
     for (const [index, outcome] of machine.publish(...drafts).entries()) {
@@ -184,7 +194,7 @@ class Pair {
 }
 
 describe("a queue against its reference", () => {
-  it("[STA1] [LEA1] [GRP1] [SET1] [DED1] [EVC1] keeps every rule under random commands, evicted between any two of them", () => {
+  it("[STA1] [LEA1] [GRP1] [SET1] [DED1] [EVC1] [PRI1] [PRI3] keeps every rule under random commands, evicted between any two of them", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 10, maxLength: 60, size: "max" }), (steps) => {
         const pair = new Pair();

@@ -9,6 +9,8 @@ export interface ModelMessage {
   seq: number;
   messageId: string;
   group: string;
+  /** What its priority comes to; messages of a higher level go first. */
+  level: number;
   expiresAt: number;
   state: State;
   /** While delayed: when it may go. While leased: when the lease ends. */
@@ -31,6 +33,8 @@ export interface ModelSettings {
   leaseMs: number;
   maxFailures: number;
   dedupWindowMs: number;
+  /** Levels of priority. */
+  priorities: number;
 }
 
 /** The reference. Every method throws an Error that names the broken rule. */
@@ -57,7 +61,7 @@ export class Reference {
   }
 
   published(
-    draft: { messageId: string; group: string; expiresAt: number; dueAt: number },
+    draft: { messageId: string; group: string; priority: number; expiresAt: number; dueAt: number },
     seq: number,
     duplicate: boolean,
     now: number,
@@ -76,6 +80,7 @@ export class Reference {
       seq,
       messageId: draft.messageId,
       group: draft.group,
+      level: draft.group === "" ? Math.min(draft.priority, this.settings.priorities - 1) : 0,
       expiresAt: draft.expiresAt,
       state: later ? "delayed" : "ready",
       until: later ? draft.dueAt : 0,
@@ -125,7 +130,7 @@ export class Reference {
 
   /** Deliveries of a turn, in the order they were made. */
   delivered(deliveries: Delivered[], now: number): void {
-    let lastFresh = 0;
+    const lastFresh = new Map<number, number>();
     for (const delivery of deliveries) {
       const message = this.messages.get(delivery.seq);
       expect(message !== undefined, `[SUB] seq ${delivery.seq} was never accepted`);
@@ -145,9 +150,11 @@ export class Reference {
       );
       this.#checkGroup(message);
       if (message.group === "" && message.attempts === 0 && !message.moved) {
-        expect(message.seq > lastFresh, `[GRP] seq ${message.seq} comes after ${lastFresh}`);
-        lastFresh = message.seq;
+        const before = lastFresh.get(message.level) ?? 0;
+        expect(message.seq > before, `[GRP] seq ${message.seq} comes after ${before}`);
+        lastFresh.set(message.level, message.seq);
       }
+      this.#checkPriority(message, now);
       message.attempts++;
       expect(
         delivery.attempt === message.attempts,
@@ -204,6 +211,16 @@ export class Reference {
   die(message: ModelMessage): void {
     message.state = "done";
     this.dead++;
+  }
+
+  #checkPriority(message: ModelMessage, now: number): void {
+    for (const other of this.messages.values()) {
+      const ready = other.state === "ready" && (other.expiresAt === 0 || other.expiresAt > now);
+      expect(
+        !ready || other.level <= message.level,
+        `[PRI] seq ${message.seq} goes before ${other.seq}, whose priority is higher`,
+      );
+    }
   }
 
   #checkGroup(message: ModelMessage): void {

@@ -103,7 +103,7 @@ export class SessionWorld {
     const known = session.subscriptions.get(sub) as TopicSubscription | undefined;
     const durable = options.qos > 0 && session.expirySeconds > 0;
     const subscription: TopicSubscription = known ?? {
-      ...{ kind: "topic", ref: ++this.#lastRef, sub, session, filter, options, durable },
+      ...{ kind: "topic", ref: ++this.#lastRef, sub, session, filter, selector: undefined, options, durable },
       ...{ credit: NEVER, skipped: 0, woken: undefined, behind: undefined },
     };
     Object.assign(subscription, { options, durable });

@@ -97,7 +97,12 @@ const PURE = WORKER.filter(
       ...["queue", "topic", "filter", "selector", "link", "message", "bytes", "log", "producers"],
       ...["gateway/backlog", "protocol/mqtt/codec"],
     )(file) || /^worker\/gateway\/(sessions?|session-store|fanout|queues)\.ts$/.test(file),
-).filter((file) => !/^worker\/(queue|topic)\/(\w+-object|outbound|outbox-sender|introductions|register)\.ts$/.test(file));
+).filter(
+  (file) =>
+    !/^worker\/(queue|topic)\/(\w+-object|outbound|outbox-sender|introductions|register|management)\.ts$/.test(
+      file,
+    ),
+);
 
 /** The shells: one object each. */
 const SHELL = /^worker\/\w+\/\w+-object\.ts$/;

@@ -1,6 +1,9 @@
 // Whether a principal may do something to an address. What the addresses mean is others' business.
+import { isReplyTopic } from "../address.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import type { Action, Principal } from "./principal.ts";
+
+const TOPIC = "topic:";
 
 /**
  * Refuses what no permission of the principal allows.
@@ -9,6 +12,12 @@ import type { Action, Principal } from "./principal.ts";
  * @example const refusal = permits(principal, "publish", "queue:orders"); if (refusal) return problem(refusal);
  */
 export function permits(principal: Principal, action: Action, address: string): Refusal | undefined {
+  if (address.startsWith(TOPIC) && isReplyTopic(address.slice(TOPIC.length))) {
+    // Its token is the permission to reply, and what is published to it is kept for nobody.
+    return action === "publish"
+      ? undefined
+      : refuse("forbidden", "a reply goes to who asked, and nowhere else");
+  }
   if (principal.allow === "everything") return undefined;
   for (const { do: actions, on } of principal.allow) {
     if (actions.includes(action) && covers(on, address)) return undefined;

@@ -12,8 +12,8 @@ const NAMED = 100;
 export interface CommitPort {
   /** Has a queue carry a command out; `refused` with `unavailable` when its answer did not come. */
   apply(queue: string, command: QueueCommand): Promise<QueueResult>;
-  /** See QueueRpc.receipts; nulls when the queue does not answer. */
-  receipts(queue: string, rows: number[]): Promise<(Published[] | null)[]>;
+  /** See QueueRpc.arrivals; nulls when the queue does not answer. */
+  arrivals(queue: string, rows: number[]): Promise<(Published[] | null)[]>;
 }
 
 /** What became of one message: `pending` when it is sure to arrive, and not known to have arrived. */
@@ -68,7 +68,7 @@ async function letGo({ commit: { tx }, others }: Plan, port: CommitPort): Promis
 
 async function receiptsOf(plan: Plan, messages: Committed[], port: CommitPort): Promise<CommitReceipt[]> {
   const rows = [...new Set(messages.flatMap((message) => (isOnItsWay(message) ? [message.row] : [])))];
-  const answered = rows.length === 0 ? [] : await port.receipts(plan.decider, rows);
+  const answered = rows.length === 0 ? [] : await port.arrivals(plan.decider, rows);
   const byRow = new Map(rows.map((row, at) => [row, answered[at]]));
   return messages.map((message, at): CommitReceipt => {
     const messageId = plan.messageIds[at]!;

@@ -5,7 +5,14 @@ import type { Refusal } from "../errors.ts";
 import { DurableSql } from "../log/sql.ts";
 import { NamespaceBooks } from "./books.ts";
 import { TopicRegistry } from "./registry.ts";
-import type { DirectoryRpc, ListedQueue, ListedTopic, NamespaceSettings, TopicObjectEntry } from "./rpc.ts";
+import type {
+  DirectoryRpc,
+  ListedQueue,
+  ListedTopic,
+  NamespaceSettings,
+  RegisteredFilter,
+  TopicObjectEntry,
+} from "./rpc.ts";
 
 /** Knows what exists in a namespace. Every call is one synchronous step, so each is stored wholly or not at all. */
 export class Directory extends DurableObject<Env> implements DirectoryRpc {
@@ -52,8 +59,9 @@ export class Directory extends DurableObject<Env> implements DirectoryRpc {
     filter: string,
     target: string,
     durable: boolean,
+    selector?: string,
   ): Promise<{ objects: string[] } | Refusal> {
-    return this.#registry.addFilter(filter, target, durable);
+    return this.#registry.addFilter(filter, target, durable, selector);
   }
 
   async removeFilter(filter: string, target: string): Promise<{ removed: boolean; objects: string[] }> {
@@ -68,7 +76,7 @@ export class Directory extends DurableObject<Env> implements DirectoryRpc {
     return this.#registry.removeTarget(target);
   }
 
-  async bindings(queue: string): Promise<string[]> {
+  async bindings(queue: string): Promise<RegisteredFilter[]> {
     return this.#registry.filtersOf(`queue:${queue}`);
   }
 

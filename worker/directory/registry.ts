@@ -5,7 +5,7 @@ import { MAX_FILTERS } from "../limits.ts";
 import type { Sql } from "../log/sql.ts";
 import { ownTopic } from "../topic/placement.ts";
 import { FilterBooks } from "./filters.ts";
-import type { ListedTopic, TopicObjectEntry } from "./rpc.ts";
+import type { ListedTopic, RegisteredFilter, TopicObjectEntry } from "./rpc.ts";
 import { TopicBooks } from "./topics.ts";
 
 /** Topics and filters of one namespace. */
@@ -49,8 +49,14 @@ export class TopicRegistry {
   }
 
   /** Stores a filter and names the objects to tell. */
-  addFilter(filter: string, target: string, durable: boolean): { objects: string[] } | Refusal {
-    return this.#filters.add(filter, target, durable) ?? { objects: this.#topics.objectsFor(filter) };
+  addFilter(
+    filter: string,
+    target: string,
+    durable: boolean,
+    selector?: string,
+  ): { objects: string[] } | Refusal {
+    const entry = { filter, target, durable, ...(selector === undefined ? {} : { selector }) };
+    return this.#filters.add(entry) ?? { objects: this.#topics.objectsFor(filter) };
   }
 
   /** Strikes a filter and names the objects to tell. */
@@ -65,7 +71,7 @@ export class TopicRegistry {
 
   /** Strikes all filters of a target and names the objects to tell. */
   removeTarget(target: string): { filters: string[]; objects: string[] } {
-    const filters = this.#filters.of(target);
+    const filters = this.#filters.of(target).map(({ filter }) => filter);
     const objects = new Set<string>();
     for (const filter of filters) {
       this.#filters.remove(filter, target);
@@ -75,7 +81,7 @@ export class TopicRegistry {
   }
 
   /** The filters of a target. */
-  filtersOf(target: string): string[] {
+  filtersOf(target: string): RegisteredFilter[] {
     return this.#filters.of(target);
   }
 }

@@ -28,6 +28,8 @@ export interface RegisteredFilter {
   target: string;
   /** What the target must get is stored until it has it. */
   durable: boolean;
+  /** Of a binding: which messages the queue gets; absent: all. */
+  selector?: string;
 }
 
 /** What a topic object learns when it enters itself. */
@@ -59,11 +61,17 @@ export interface DirectoryRpc {
   /** The names of all topic objects. */
   topicObjects(): Promise<string[]>;
   /**
-   * Stores a filter; the same filter and target again changes only `durable`.
+   * Stores a filter; the same filter and target again changes only `durable` and `selector`.
    *
-   * @returns the topic objects whose topics it may match, which must be told; `too-many` beyond MAX_FILTERS
+   * @returns the topic objects whose topics it may match, which must be told; `too-many` beyond MAX_FILTERS, or beyond
+   *   MAX_BINDING_SELECTOR_CHARS of all selectors
    */
-  addFilter(filter: string, target: string, durable: boolean): Promise<{ objects: string[] } | Refusal>;
+  addFilter(
+    filter: string,
+    target: string,
+    durable: boolean,
+    selector?: string,
+  ): Promise<{ objects: string[] } | Refusal>;
   /** Strikes a filter. @returns whether it stood there, and the objects to tell, also when it did not: a repeated call goes on. */
   removeFilter(filter: string, target: string): Promise<{ removed: boolean; objects: string[] }>;
   /** The topic objects whose topics a filter may match. */
@@ -71,7 +79,7 @@ export interface DirectoryRpc {
   /** Strikes all filters of a target. @returns them, and the topic objects to tell */
   removeTarget(target: string): Promise<{ filters: string[]; objects: string[] }>;
   /** The filters that a queue is bound to. */
-  bindings(queue: string): Promise<string[]>;
+  bindings(queue: string): Promise<RegisteredFilter[]>;
   settings(): Promise<NamespaceSettings>;
   configure(settings: NamespaceSettings): Promise<NamespaceSettings>;
 }

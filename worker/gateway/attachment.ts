@@ -1,6 +1,7 @@
 // What a socket carries through its object's sleep: in the platform's attachment as long as it fits there, beyond that in a row.
 import type { Principal } from "../auth/principal.ts";
 import type { Sql } from "../log/sql.ts";
+import type { Connection } from "./connection.ts";
 import type { Session } from "./session.ts";
 
 /* PERSISTED with a socket, by structured clone. Grows only by optional fields. */
@@ -25,6 +26,29 @@ export function attachedSession(session: Session): NonNullable<Attached["session
   const { id, namespace, client, principal, expirySeconds } = session;
   const seconds = Number.isFinite(expirySeconds) ? expirySeconds : null;
   return { id, namespace, client, principal, expirySeconds: seconds };
+}
+
+/** A connection as its socket carries it. */
+export function attachedConnection(connection: Connection): Attached {
+  const { id, protocol, urlNamespace, principal = null, session } = connection;
+  return {
+    ...{ version: 1, id, protocol: protocol.names[0], urlNamespace },
+    // Once there is a session, its principal is the one that counts: both would not fit.
+    principal: session === undefined ? principal : null,
+    session: session === undefined ? null : attachedSession(session),
+    state: protocol.save(connection),
+  };
+}
+
+/** The session of a connection, as its socket carried it; its subscriptions are in the gateway's tables. */
+export function carriedSession(session: NonNullable<Attached["session"]>, connection: Connection): Session {
+  const { protocol } = connection;
+  return {
+    ...{ ...session, protocol, connection, will: undefined },
+    expirySeconds: session.expirySeconds ?? Number.POSITIVE_INFINITY,
+    endsAt: Number.POSITIVE_INFINITY,
+    subscriptions: new Map(),
+  };
 }
 
 /** Stands in the attachment when its state is in the table. */

@@ -1,6 +1,6 @@
 // What a protocol adapter gets from its gateway.
 
-import { queueObjectName } from "../address.ts";
+import { isReplyTopic, queueObjectName } from "../address.ts";
 import type { Env } from "../env.ts";
 import { topicObjectName } from "../topic/placement.ts";
 import type { Backlog } from "./backlog/backlog.ts";
@@ -9,7 +9,9 @@ import type { Groups } from "./groups.ts";
 import type { Links } from "./links.ts";
 import type { ObjectLink } from "./object-link.ts";
 import type { Outbox } from "./outbox.ts";
+import { gatewayCount, replyGateway } from "./placement.ts";
 import type { Queues } from "./queues.ts";
+import type { Requester } from "./requester.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Traffic } from "./sys.ts";
 import type { Topics } from "./topics.ts";
@@ -26,6 +28,7 @@ export interface Broker {
   readonly groups: Groups;
   readonly backlog: Backlog;
   readonly outbox: Outbox;
+  readonly requester: Requester;
   /** What passes through for a namespace. */
   traffic(namespace: string): Traffic;
   /** Sends everything that was written; needed only after an await, as every event ends with it. */
@@ -34,12 +37,13 @@ export interface Broker {
   welcomed(connection: Connection): void;
 }
 
-/** The way to the object that owns a topic. */
+/** The way to the object that owns a topic: that of a reply is the asker's gateway. */
 export function topicLink(
   { env, links }: Pick<Broker, "env" | "links">,
   namespace: string,
   topic: string,
 ): ObjectLink {
+  if (isReplyTopic(topic)) return links.replies(namespace, replyGateway(topic, gatewayCount(env.GATEWAYS)));
   return links.topic(topicObjectName(env, namespace, topic));
 }
 

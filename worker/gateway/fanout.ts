@@ -2,10 +2,13 @@
 import { isExact, matches } from "../filter/filter.ts";
 import { FilterTrie } from "../filter/trie.ts";
 import { RecordView } from "../message/record.ts";
+import { RecordFields } from "../selector/record-fields.ts";
+import type { Selector } from "../selector/selector.ts";
 import type { Protocol } from "./connection.ts";
+import { Selection } from "./selection.ts";
 import type { Session, TopicSubscription } from "./session.ts";
 
-/** One session that wants a topic, with all of its subscriptions that match. */
+/** One session that wants messages of a topic, with all of its subscriptions that take the same of them. */
 export interface Match {
   readonly session: Session;
   readonly subscriptions: TopicSubscription[];
@@ -23,11 +26,19 @@ export interface TopicRun {
   readonly matches: readonly Match[];
 }
 
+/** The sessions of one protocol whose subscriptions take the same messages of a topic. */
+interface Group {
+  readonly protocol: Protocol;
+  /** What they let through; undefined: everything. */
+  readonly selector: Selector | undefined;
+  readonly matches: Match[];
+}
+
 /** What is known of a topic. */
 interface Place {
   /** Of the namespace's subscriptions when `groups` was made. */
   version: number;
-  groups: { protocol: Protocol; matches: Match[] }[];
+  groups: Group[];
   /** Subscriptions that are still reading what was before. */
   behind: TopicSubscription[];
   epoch: number;
@@ -107,7 +118,7 @@ export class Fanout {
         count++;
         if (place !== undefined) {
           if (place.epoch !== view.epoch || view.seq > place.seq) place.seq = view.seq;
-          for (const subscription of place.behind) hold(subscription, view.record);
+          for (const subscription of place.behind) hold(subscription, view);
         }
         view.next();
       } while (view.valid && view.topic === topic);
@@ -117,10 +128,23 @@ export class Fanout {
         interested?.places.delete(topic);
         continue;
       }
-      for (const { protocol, matches } of place.groups) {
-        this.#sent(namespace, count * matches.length);
+      let selection: Selection | undefined;
+      const whole = { start, end: view.at, count };
+      for (const { protocol, selector, matches } of place.groups) {
         if (missing > 0) tellMissing(protocol, matches, missing);
-        protocol.fanout({ namespace, topic, bytes: records, start, end: view.at, matches });
+        if (selector !== undefined) selection ??= new Selection(records, start, view.at);
+        const stretches = selector === undefined ? [whole] : selection!.stretches(selector);
+        for (const stretch of stretches) {
+          this.#sent(namespace, stretch.count * matches.length);
+          protocol.fanout({
+            namespace,
+            topic,
+            bytes: records,
+            start: stretch.start,
+            end: stretch.end,
+            matches,
+          });
+        }
       }
     }
     return [...unwanted];
@@ -144,25 +168,20 @@ export class Fanout {
   }
 }
 
-/** Sessions by protocol; those of subscriptions that are up to date. */
-function groupsOf(subscriptions: TopicSubscription[]): Place["groups"] {
-  const bySession = new Map<Session, TopicSubscription[]>();
-  for (const subscription of subscriptions) {
-    if (subscription.behind !== undefined) continue;
-    const known = bySession.get(subscription.session);
-    if (known === undefined) bySession.set(subscription.session, [subscription]);
-    else known.push(subscription);
-  }
-  const groups: Place["groups"] = [];
-  for (const [session, list] of bySession) {
-    let group = groups.find(({ protocol }) => protocol === session.protocol);
-    if (group === undefined) {
-      group = { protocol: session.protocol, matches: [] };
-      groups.push(group);
-    }
-    group.matches.push({ session, subscriptions: list });
-  }
-  return groups;
+/** The subscriptions that are up to date, by what they let through and by protocol. */
+function groupsOf(subscriptions: TopicSubscription[]): Group[] {
+  const current = subscriptions.filter(({ behind }) => behind === undefined);
+  const bySelector = Map.groupBy(current, ({ selector }) => selector);
+  return [...bySelector].flatMap(([selector, list]) => {
+    const byProtocol = Map.groupBy(
+      Map.groupBy(list, ({ session }) => session),
+      ([{ protocol }]) => protocol,
+    );
+    return [...byProtocol].map(([protocol, sessions]): Group => {
+      const matches = sessions.map(([session, own]) => ({ session, subscriptions: own }));
+      return { protocol, selector, matches };
+    });
+  });
 }
 
 /** Notes where a topic is; returns how many messages are missing before this one. */
@@ -180,8 +199,9 @@ function tellMissing(protocol: Protocol, matches: Match[], missing: number): voi
   }
 }
 
-function hold({ behind }: TopicSubscription, record: Uint8Array): void {
-  if (behind === undefined) return;
+function hold({ behind, selector }: TopicSubscription, view: RecordView): void {
+  if (behind === undefined || selector?.matches(new RecordFields(view)) === false) return;
+  const { record } = view;
   if (behind.dropped > 0 || behind.bytes + record.length > MAX_BEHIND_BYTES) {
     // What was kept would not follow what is read without a gap: the history is read on instead.
     behind.dropped += behind.records.length + 1;

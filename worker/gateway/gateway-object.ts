@@ -11,7 +11,8 @@ import { countRecords, TopicPacketView } from "../link/topic-packet.ts";
 import { DurableSql } from "../log/sql.ts";
 import { JsonProtocol } from "../protocol/json/protocol.ts";
 import { MqttProtocol } from "../protocol/mqtt/protocol.ts";
-import { type Attached, AttachmentStore, attachedSession } from "./attachment.ts";
+import type { Applied } from "../queue/rpc.ts";
+import { AttachmentStore, attachedConnection, carriedSession } from "./attachment.ts";
 import { Backlog } from "./backlog/backlog.ts";
 import { addressLink, type Broker } from "./broker.ts";
 import { Connection, type Protocol } from "./connection.ts";
@@ -22,7 +23,8 @@ import { countRetained, Interest } from "./interest.ts";
 import { Links } from "./links.ts";
 import { OUTBOX, Outbox } from "./outbox.ts";
 import { Queues } from "./queues.ts";
-import type { GatewayRpc } from "./rpc.ts";
+import { Requester } from "./requester.ts";
+import type { GatewayRpc, RemoteRequest } from "./rpc.ts";
 import type { Session } from "./session.ts";
 import { SessionStore } from "./session-store.ts";
 import { Sessions } from "./sessions.ts";
@@ -57,6 +59,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   readonly #sessions: Sessions;
   readonly #backlog: Backlog;
   readonly #outbox: Outbox;
+  readonly #requester: Requester;
   readonly #tokens = new TokenClock();
   readonly #protocols: Protocol[];
   /** By the name of the object, queues and Topic objects apart. */
@@ -77,12 +80,14 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       deliver: (queueObject, packet) => this.#queueInOrder(queueObject, packet),
       lost: (queueObject) => this.#queues.reattach(queueObject),
       topicDeliver: (topicObject, packet) => this.#topicInOrder(topicObject, packet, () => undefined),
+      takeReplies: async (namespace, packet) => ({ results: this.#requester.take(namespace, packet) }),
       afterAnswer: () => this.#flush(),
     });
-    this.#outbox = new Outbox({
-      ...{ gateway, backlog: this.#backlog, flush: () => this.#flush() },
-      link: (namespace, address) => addressLink({ env, links: this.#links }, namespace, address),
-    });
+    const flush = () => this.#flush();
+    const link = (namespace: string, address: string) =>
+      addressLink({ env, links: this.#links }, namespace, address);
+    this.#outbox = new Outbox({ gateway, backlog: this.#backlog, flush, link });
+    this.#requester = new Requester({ gateway, flush, link });
     this.#queues = new Queues(gateway, store, this.#links);
     this.#sys = new Sys(
       {
@@ -113,7 +118,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       ...{ env, gateway, topics },
       traffic: (namespace) => this.#sys.traffic(namespace),
       ...{ links: this.#links, sessions: this.#sessions, queues: this.#queues, groups },
-      ...{ backlog: this.#backlog, outbox: this.#outbox },
+      ...{ backlog: this.#backlog, outbox: this.#outbox, requester: this.#requester },
       flush: () => this.#flush(),
       welcomed: (connection) => this.#welcomed(connection),
     };
@@ -223,6 +228,18 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     return { unwanted: outcome };
   }
 
+  async takeReplies(namespace: string, packet: Uint8Array): Promise<Applied> {
+    const results = this.#requester.take(namespace, packet);
+    this.#flush();
+    return { results };
+  }
+
+  async request(asked: RemoteRequest): Promise<Uint8Array | Refusal> {
+    const reply = this.#requester.askFor(asked);
+    this.#flush();
+    return reply;
+  }
+
   /** A bug that one client's frame meets ends its connection, and no other. */
   #receive(connection: Connection, data: string | ArrayBuffer): void {
     try {
@@ -278,12 +295,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       const facts = { id, protocol, urlNamespace, principal: principal ?? undefined };
       const connection = this.#connect(socket, facts);
       if (session !== null) {
-        connection.session = {
-          ...{ ...session, protocol, connection, will: undefined },
-          expirySeconds: session.expirySeconds ?? Number.POSITIVE_INFINITY,
-          endsAt: Number.POSITIVE_INFINITY,
-          subscriptions: new Map(),
-        };
+        connection.session = carriedSession(session, connection);
         live.push(connection.session);
       }
     }
@@ -338,16 +350,9 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
 
   /** Writes down with the socket what its connection is now. */
   #remember(connection: Connection): void {
-    const { id, protocol, urlNamespace, principal = null, session } = connection;
-    const attached: Attached = {
-      ...{ version: 1, id, protocol: protocol.names[0], urlNamespace },
-      // Once there is a session, its principal is the one that counts: both would not fit.
-      principal: session === undefined ? principal : null,
-      session: session === undefined ? null : attachedSession(session),
-      state: protocol.save(connection),
-    };
     try {
-      this.#sockets.get(connection)?.serializeAttachment(this.#attachments.toCarry(attached));
+      const attached = this.#attachments.toCarry(attachedConnection(connection));
+      this.#sockets.get(connection)?.serializeAttachment(attached);
     } catch (error) {
       // One that cannot outlive the object's sleep ends now, and no other with it.
       console.error("a connection could not be written down:", error);

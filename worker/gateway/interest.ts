@@ -40,7 +40,8 @@ export class Interest {
     read: ReadRequest,
   ): Promise<Registered[] | Refusal> {
     const shared = this.#count(namespace, filter, durable, 1);
-    const call = () => registerFilter(this.#env, namespace, this.gateway, filter, shared.durable > 0, read);
+    const call = () =>
+      registerFilter(this.#env, namespace, this.gateway, filter, shared.durable > 0, { read });
     let effective = false;
     try {
       const outcome = await this.#inTurn(shared, call);

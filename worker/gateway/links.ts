@@ -1,5 +1,6 @@
 // The links of a gateway, one for each queue and Topic object in use.
 import type { Env } from "../env.ts";
+import type { Applied } from "../queue/rpc.ts";
 import { ObjectLink } from "./object-link.ts";
 
 /** Links kept at most before those that are idle are let go. */
@@ -14,6 +15,8 @@ export interface LinksOwner {
   lost: (queueObject: string) => void;
   /** Messages of topics. */
   topicDeliver: (topicObject: string, packet: Uint8Array) => void;
+  /** Replies for this gateway's own clients. */
+  takeReplies: (namespace: string, packet: Uint8Array) => Promise<Applied>;
   afterAnswer: () => void;
 }
 
@@ -23,6 +26,7 @@ export class Links {
   readonly #owner: LinksOwner;
   readonly #queues = new Map<string, ObjectLink>();
   readonly #topics = new Map<string, ObjectLink>();
+  readonly #replies = new Map<string, ObjectLink>();
   readonly #used = new Set<ObjectLink>();
   #calls = 0;
 
@@ -50,6 +54,21 @@ export class Links {
       stub: () => this.#env.TOPIC.getByName(target),
       deliver: (packet) => topicDeliver(target, packet),
       // Live messages that were lost with an answer are seen as a gap in their topic's seq.
+      lost: () => undefined,
+    }));
+  }
+
+  /** The link to the gateway of who asked, for replies in a namespace; it is flushed with the next `flush`. */
+  replies(namespace: string, target: string): ObjectLink {
+    const { gateway, takeReplies, afterAnswer } = this.#owner;
+    const apply = (packet: Uint8Array) =>
+      target === gateway
+        ? takeReplies(namespace, packet)
+        : this.#env.GATEWAY.getByName(target).takeReplies(namespace, packet);
+    return this.#find(this.#replies, `${namespace}:${target}`, () => ({
+      ...{ gateway, afterAnswer, calling: this.#calling },
+      stub: () => ({ apply }),
+      deliver: () => undefined,
       lost: () => undefined,
     }));
   }

@@ -17,6 +17,18 @@ export function gatewayCount(variable: string | undefined): number {
 }
 
 /**
+ * The gateway that the topic of a reply leads to. One that no gateway made leads to the first, where nobody waits for it: an invented
+ * name calls no object into being.
+ *
+ * @param topic a topic under `$reply/`
+ * @example replyGateway("$reply/gateway-3/gk0…", 4) // "gateway-3"
+ */
+export function replyGateway(topic: string, gateways: number): string {
+  const number = Number(/^\$reply\/gateway-(\d{1,9})\//.exec(topic)?.[1]);
+  return `gateway-${number < gateways ? number : 0}`;
+}
+
+/**
  * A client id for one without its own that leads back to the same gateway.
  *
  * @param random makes an id

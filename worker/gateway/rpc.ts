@@ -1,4 +1,21 @@
-// What a gateway offers to queues and Topic objects (its sockets come through fetch).
+// What a gateway offers to queues, Topic objects, other gateways and HTTP calls (its sockets come through fetch).
+import type { Refusal } from "../errors.ts";
+import type { Condition } from "../link/condition.ts";
+import type { Applied } from "../queue/rpc.ts";
+
+/** What is asked through a gateway by who has no connection to it. */
+export interface RemoteRequest {
+  namespace: string;
+  /** Who asks: only the same one may ask the same again. */
+  asker: string;
+  /** `queue:NAME` or `topic:NAME` */
+  address: string;
+  /** The message as one record (message/record.ts). */
+  record: Uint8Array;
+  /** What must hold for it to be stored, beside somebody's being there. */
+  condition: Condition | undefined;
+  timeoutMs: number;
+}
 
 /** Calls on a Gateway. */
 export interface GatewayRpc {
@@ -16,4 +33,8 @@ export interface GatewayRpc {
    * @throws when the gateway has no room for what it must keep: the object tries again
    */
   topicDeliver(topicObject: string, packet: Uint8Array): Promise<{ unwanted: string[] }>;
+  /** Takes replies (publish commands, link/commands.ts) to what was asked through this gateway in a namespace. */
+  takeReplies(namespace: string, packet: Uint8Array): Promise<Applied>;
+  /** Publishes a request; returns the reply as one record, or `no-responders`, `timeout` or why the message was refused. */
+  request(asked: RemoteRequest): Promise<Uint8Array | Refusal>;
 }

@@ -49,11 +49,11 @@ export interface SavedSubscription {
   options?: SubscriptionOptions;
   /** null: as many as there are. */
   credit: number | null;
+  /** A selector; absent: none. */
+  filter?: string;
   /** Only of a queue. */
   target?: string;
   leaseMs?: number | null;
-  /** A selector; absent: none. */
-  filter?: string;
   generation?: number;
 }
 
@@ -103,7 +103,12 @@ export class SessionStore {
     const credit = finite(subscription.credit);
     const saved: SavedSubscription =
       subscription.kind === "topic"
-        ? { ...base, address: { kind: "topic", name: subscription.filter }, credit }
+        ? {
+            ...base,
+            address: { kind: "topic", name: subscription.filter },
+            credit,
+            ...(subscription.selector === undefined ? {} : { filter: subscription.selector.text }),
+          }
         : {
             ...base,
             address: subscription.address,

@@ -2,6 +2,7 @@
 import type { Address } from "../address.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { Qos } from "../message/record.ts";
+import type { Selector } from "../selector/selector.ts";
 import type { Connection, Protocol } from "./connection.ts";
 
 /** A client's session. */
@@ -86,6 +87,8 @@ export interface QueueSubscription extends SubscriptionBase {
 export interface TopicSubscription extends SubscriptionBase {
   readonly kind: "topic";
   readonly filter: string;
+  /** Which of their messages it takes; undefined: all. */
+  selector: Selector | undefined;
   /** Whether topics must store for it what it has not taken yet: its session outlives its connection. */
   durable: boolean;
   /** Messages it may still be sent; Infinity: the client wants all. */

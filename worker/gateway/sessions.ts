@@ -5,6 +5,7 @@ import { permits } from "../auth/permission.ts";
 import type { Principal } from "../auth/principal.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { fromBase64 } from "../message/base64.ts";
+import { selectorOf } from "../selector/selector.ts";
 import type { Connection, Protocol } from "./connection.ts";
 import type { Groups } from "./groups.ts";
 import type { Queues } from "./queues.ts";
@@ -105,7 +106,17 @@ export class Sessions {
         const filter = saved.address.name;
         const durable = options.qos > 0 && session.expirySeconds > 0;
         const place = { durable, credit: credit ?? NEVER, skipped: 0, woken: undefined, behind: undefined };
-        const subscription = { kind: "topic" as const, ref, sub, session, filter, options, ...place };
+        const selector = selectorOf(saved.filter ?? "");
+        const subscription = {
+          kind: "topic" as const,
+          ref,
+          sub,
+          session,
+          filter,
+          selector,
+          options,
+          ...place,
+        };
         session.subscriptions.set(sub, subscription);
         topics.restore(subscription);
       }

@@ -2,8 +2,9 @@
 import type { Env } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { isExact } from "../filter/filter.ts";
-import { MAX_SUBSCRIPTIONS } from "../limits.ts";
+import { MAX_SESSION_SELECTOR_CHARS, MAX_SUBSCRIPTIONS } from "../limits.ts";
 import { RecordView } from "../message/record.ts";
+import type { Selector } from "../selector/selector.ts";
 import type { Registered } from "../topic/register.ts";
 import type { From, ReadRequest, TopicPosition } from "../topic/rpc.ts";
 import type { Fanout } from "./fanout.ts";
@@ -16,6 +17,8 @@ import { SYS_PREFIX, type Sys } from "./sys.ts";
 export interface TopicRequest {
   sub: number;
   filter: string;
+  /** Which messages of these topics; undefined: all. */
+  selector: Selector | undefined;
   options: SubscriptionOptions;
   credit: number;
   from: From;
@@ -68,7 +71,7 @@ export class Topics {
 
   /** Subscribes, or changes the subscription that has this filter and number already. */
   subscribe(session: Session, request: TopicRequest, done: SubscribedDone): void {
-    const { sub, filter, options, credit, ref } = request;
+    const { sub, filter, selector, options, credit, ref } = request;
     const known = session.subscriptions.get(sub);
     if (known !== undefined && (known.kind !== "topic" || known.filter !== filter)) {
       return done(refuse("conflict", `sub ${sub} is a subscription to something else`));
@@ -76,13 +79,16 @@ export class Topics {
     if (known === undefined && session.subscriptions.size >= MAX_SUBSCRIPTIONS) {
       return done(refuse("too-many", `a session has at most ${MAX_SUBSCRIPTIONS} subscriptions`));
     }
+    const refusal = checkSelectors(session, sub, selector);
+    if (refusal !== undefined) return done(refusal);
     // Changed options mean another registration; the new one counts before the old one ends, so nothing is missed between.
     const before = known === undefined ? undefined : { ...known };
     const subscription: TopicSubscription = known ?? {
-      ...{ kind: "topic", ref, sub, session, filter, options, credit, skipped: 0 },
+      ...{ kind: "topic", ref, sub, session, filter, selector, options, credit, skipped: 0 },
       ...{ durable: false, woken: undefined, behind: { records: [], bytes: 0, dropped: 0 } },
     };
-    Object.assign(subscription, { options, credit, durable: options.qos > 0 && session.expirySeconds > 0 });
+    const durable = options.qos > 0 && session.expirySeconds > 0;
+    Object.assign(subscription, { selector, options, credit, durable });
     session.subscriptions.set(sub, subscription);
     if (known === undefined) this.#owner.fanout.add(subscription);
     else this.#owner.fanout.changed(subscription);
@@ -250,12 +256,24 @@ export class Topics {
     const { subscriptions } = subscription.session;
     if (subscriptions.get(subscription.sub) !== subscription) return;
     if (before !== undefined) {
-      const { options, credit, durable } = before;
-      Object.assign(subscription, { options, credit, durable });
+      const { selector, options, credit, durable } = before;
+      Object.assign(subscription, { selector, options, credit, durable });
       this.#owner.fanout.changed(subscription);
       return;
     }
     subscriptions.delete(subscription.sub);
     this.#owner.fanout.remove(subscription);
   }
+}
+
+/** The selectors of a session are in memory while it lives: together they have a limit. */
+function checkSelectors(session: Session, sub: number, selector: Selector | undefined): Refusal | undefined {
+  if (selector === undefined) return undefined;
+  let chars = selector.text.length;
+  for (const other of session.subscriptions.values()) {
+    if (other.kind === "topic" && other.sub !== sub) chars += other.selector?.text.length ?? 0;
+  }
+  if (chars <= MAX_SESSION_SELECTOR_CHARS) return undefined;
+  const limit = `the filters of a session have at most ${MAX_SESSION_SELECTOR_CHARS} characters`;
+  return refuse("too-many", `${limit} together, got ${chars}`);
 }

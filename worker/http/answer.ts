@@ -15,6 +15,7 @@ const TITLES: Record<number, string> = {
   500: "Internal Server Error",
   501: "Not Implemented",
   503: "Service Unavailable",
+  504: "Gateway Timeout",
 };
 
 /** What a problem says beyond its refusal. */

@@ -1,26 +1,41 @@
 // Bindings: which topics' messages a queue gets. PUT and DELETE …/bindings/{filter}, GET …/bindings.
 import { directoryObject } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { object } from "../schema.ts";
+import { checkFilterField } from "../selector/selector.ts";
 import { registerFilter, unregisterFilter } from "../topic/register.ts";
 import { json, reach } from "./answer.ts";
 import type { BindingCall, QueueCall } from "./call.ts";
+import { readJson } from "./input.ts";
+
+const BINDING = object({ filter: { type: "any" } }, []);
 
 /** GET /v1/queues/{name}/bindings. */
 export async function listBindings({ env, namespace, name }: QueueCall): Promise<Response | Refusal> {
-  const filters = await reach(directoryObject(env, namespace).bindings(name));
-  return isRefusal(filters) ? filters : json({ bindings: filters.map((filter) => ({ filter })) });
+  const bindings = await reach(directoryObject(env, namespace).bindings(name));
+  if (isRefusal(bindings)) return bindings;
+  return json({ bindings: bindings.map(({ filter, selector }) => ({ filter, selector })) });
 }
 
-/** PUT …/bindings/{filter}: effective once it is answered. A queue that does not exist comes into being. */
+/**
+ * PUT …/bindings/{filter}: effective once it is answered. A queue that does not exist comes into being. The body's `filter` says
+ * which messages the binding carries; without it, it carries all.
+ */
 export async function bindQueue(call: BindingCall): Promise<Response | Refusal> {
-  const { env, namespace, name, filter } = call;
+  const { request, env, namespace, name, filter } = call;
+  const body = await readJson(request, BINDING);
+  if (isRefusal(body)) return body;
+  const text = checkFilterField(body.value.filter);
+  if (isRefusal(text)) return text;
   const refusal = await makeQueue(call);
   if (refusal) return refusal;
-  const filters = await reach(directoryObject(env, namespace).bindings(name));
-  if (isRefusal(filters)) return filters;
-  const registered = await registerFilter(env, namespace, `queue:${name}`, filter, true);
+  const bindings = await reach(directoryObject(env, namespace).bindings(name));
+  if (isRefusal(bindings)) return bindings;
+  const more = text === "" ? {} : { selector: text };
+  const registered = await registerFilter(env, namespace, `queue:${name}`, filter, true, more);
   if (isRefusal(registered)) return registered;
-  return json({ queue: name, filter }, filters.includes(filter) ? 200 : 201);
+  const isKnown = bindings.some((binding) => binding.filter === filter);
+  return json({ queue: name, filter, ...more }, isKnown ? 200 : 201);
 }
 
 /** DELETE …/bindings/{filter}: what the queue holds already stays. */

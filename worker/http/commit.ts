@@ -5,7 +5,7 @@ import { type CommitPort, coordinate } from "../commit/coordinate.ts";
 import { makePlan, type PublishWish, type SettleWish } from "../commit/plan.ts";
 import { maxMessageBytes, queueObject } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import { COMMIT_RECEIPTS_MS, DEFAULT_PAGE, MAX_BATCH, MAX_NAME_BYTES, MAX_PAGE } from "../limits.ts";
+import { COMMIT_WAIT_MS, DEFAULT_PAGE, MAX_BATCH, MAX_NAME_BYTES, MAX_PAGE } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
 import { readResults } from "../link/results.ts";
 import { SETTLE_FIELDS } from "../link/settle-fields.ts";
@@ -51,7 +51,8 @@ export async function commit(call: Call): Promise<Response | Refusal> {
   for (const { to: text, ...fields } of read.value.publish ?? []) {
     const address = parseAddress(text);
     if (isRefusal(address)) return address;
-    const refusal = permits(principal, "publish", text);
+    const { receiptTo = text } = fields;
+    const refusal = permits(principal, "publish", text) ?? permits(principal, "publish", receiptTo);
     if (refusal !== undefined) return refusal;
     publishes.push({ address, fields });
   }
@@ -101,9 +102,9 @@ function portOf({ env }: Call, namespace: string): CommitPort {
       const [result] = readResults(answer.results).results;
       return result ?? { type: "refused", refusal: refuse("internal", "a queue did not answer") };
     },
-    receipts: async (name, rows) => {
-      const receipts = await reach(queueObject(env, namespace, name).receipts(rows, COMMIT_RECEIPTS_MS));
-      return isRefusal(receipts) ? rows.map(() => null) : receipts;
+    arrivals: async (name, rows) => {
+      const arrived = await reach(queueObject(env, namespace, name).arrivals(rows, COMMIT_WAIT_MS));
+      return isRefusal(arrived) ? rows.map(() => null) : arrived;
     },
   };
 }

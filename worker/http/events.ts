@@ -5,6 +5,7 @@ import { type ErrorKind, isRefusal, type Refusal, refuse } from "../errors.ts";
 import { checkFilter, isExact, SHARE_PREFIX } from "../filter/filter.ts";
 import { gatewayCount, gatewayName } from "../gateway/placement.ts";
 import { MAX_CREDIT, MAX_EVENT_BACKLOG_BYTES } from "../limits.ts";
+import { checkFilterField } from "../selector/selector.ts";
 import type { From } from "../topic/rpc.ts";
 import { reach } from "./answer.ts";
 import type { Call } from "./call.ts";
@@ -28,6 +29,8 @@ const HEADERS = {
 /** What a reader asks for. */
 interface Wish {
   filter: string;
+  /** Which of their messages, "" for all. */
+  selector: string;
   from: From;
   /** The reader was here before, and what it had cannot be told from the id: something may be missing. */
   incomplete: boolean;
@@ -55,10 +58,12 @@ function wishOf({ request, url }: Call): Wish | Refusal {
   }
   const wrong = checkFilter(filter);
   if (wrong) return wrong;
+  const selector = checkFilterField(url.searchParams.get("filter") ?? undefined);
+  if (isRefusal(selector)) return selector;
   const id = request.headers.get("last-event-id") ?? url.searchParams.get("lastEventId") ?? "";
   if (id === "") {
     const from = parseFrom(url.searchParams.get("from") ?? "new");
-    return isRefusal(from) ? from : { filter, from, incomplete: false };
+    return isRefusal(from) ? from : { filter, selector, from, incomplete: false };
   }
   const place = parseEventId(id);
   if (place === undefined) {
@@ -66,8 +71,8 @@ function wishOf({ request, url }: Call): Wish | Refusal {
   }
   // The id is a place in one topic: of the others that a wildcard matches it says nothing.
   return isExact(filter)
-    ? { filter, from: place, incomplete: false }
-    : { filter, from: "new", incomplete: true };
+    ? { filter, selector, from: place, incomplete: false }
+    : { filter, selector, from: "new", incomplete: true };
 }
 
 async function gatewaySocket({
@@ -129,12 +134,13 @@ class EventFeed {
     socket.addEventListener("message", ({ data }) => this.#receive(data as string));
     socket.addEventListener("close", ({ reason }) => this.#lost(reason));
     socket.addEventListener("error", () => this.#lost(""));
-    const { filter, from } = wish;
+    const { filter, selector, from } = wish;
     const subscribe = {
       op: "subscribe",
       id: SUBSCRIBE_ID,
       sub: SUB,
       to: `topic:${filter}`,
+      filter: selector,
       from,
       credit: MAX_CREDIT,
     };

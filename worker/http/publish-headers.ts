@@ -15,6 +15,7 @@ const FIELD_BY_HEADER: Record<string, keyof typeof PUBLISH_FIELDS.fields> = {
   "dunlin-reply-to": "replyTo",
   "dunlin-correlation-id": "correlationId",
   "dunlin-expect-seq": "expectSeq",
+  "dunlin-receipt-to": "receiptTo",
 };
 /** Together they make `prepare`. */
 const PREPARE_BY_HEADER: Record<string, keyof typeof PUBLISH_FIELDS.fields.prepare.fields> = {

@@ -1,8 +1,7 @@
 // POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
-
 import { permits } from "../auth/permission.ts";
 import { Writer } from "../bytes/writer.ts";
-import { maxMessageBytes } from "../env.ts";
+import { maxMessageBytes, topicTarget } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
@@ -38,15 +37,11 @@ interface Receipt {
   prepared?: true;
 }
 
-/** What must hold for a message to be stored, or how it is prepared. */
-interface Terms {
+/** A message, and what must hold for it to be stored, or how it is prepared. */
+export interface Outgoing {
+  message: Message;
   condition: Condition | undefined;
   preparation: Preparation | undefined;
-}
-
-/** A message and its terms. */
-interface Outgoing extends Terms {
-  message: Message;
 }
 
 /** A call that publishes, and what its messages are for. */
@@ -65,8 +60,10 @@ export async function publishToQueue(call: QueueCall): Promise<Response | Refusa
 
 /** POST /v1/topics/{name}/messages: hands what the request carries to whoever is interested. */
 export async function publishToTopic(call: TopicCall): Promise<Response | Refusal> {
-  const adapt = (message: Message) => toTopic(message, call.name, "");
-  return publish({ ...call, destination: call.topic, adapt, prepares: false });
+  const { env, namespace, name } = call;
+  const destination = topicTarget(env, namespace, name);
+  const adapt = (message: Message) => toTopic(message, name, "");
+  return publish({ ...call, destination, adapt, prepares: false });
 }
 
 async function publish(call: PublishCall): Promise<Response | Refusal> {
@@ -78,15 +75,26 @@ async function publish(call: PublishCall): Promise<Response | Refusal> {
       return publishMany(call, common, batchEntries);
     case CLOUD_EVENT_BATCH:
       return publishMany(call, common, eventEntries);
-    case CLOUD_EVENT:
-      return publishEvent(call, common);
-    default:
-      return publishBody(call, common);
+    default: {
+      const given = await readMessage(call, common);
+      return isRefusal(given) ? given : storeOne(call, given);
+    }
   }
 }
 
-async function publishBody(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
+/** Reads a request that carries one message. */
+export async function readOne(call: Call): Promise<Outgoing | Refusal> {
   const { headers } = call.request;
+  const type = mediaType(headers.get("content-type") ?? "");
+  if (type === BATCH || type === CLOUD_EVENT_BATCH)
+    return refuse("bad-field", `this takes one message, not ${type}`);
+  const common = publishHeaders(headers);
+  return isRefusal(common) ? common : readMessage(call, common);
+}
+
+async function readMessage(call: Call, common: PublishFields): Promise<Outgoing | Refusal> {
+  const { headers } = call.request;
+  if (mediaType(headers.get("content-type") ?? "") === CLOUD_EVENT) return readEvent(call, common);
   const maxBytes = maxMessageBytes(call.env);
   const event = isBinaryEvent(headers) ? binaryEvent(headers) : {};
   if (isRefusal(event)) return event;
@@ -95,18 +103,16 @@ async function publishBody(call: PublishCall, common: PublishFields): Promise<Re
   const payload = payloadOf(bytes, headers.get("content-type") ?? "");
   if (isRefusal(payload)) return payload;
   const fields = merged(event, common);
-  const message = withPayload(payload, fields, Date.now(), maxBytes);
-  return isRefusal(message) ? message : storeOne(call, message, fields);
+  return outgoing(call, fields, withPayload(payload, fields, Date.now(), maxBytes));
 }
 
-async function publishEvent(call: PublishCall, common: PublishFields): Promise<Response | Refusal> {
+async function readEvent(call: Call, common: PublishFields): Promise<Outgoing | Refusal> {
   const parsed = await readValue(call.request);
   if (isRefusal(parsed)) return parsed;
   const event = structuredEvent(parsed.value, "");
   if (isRefusal(event)) return event;
   const fields = merged(event, common);
-  const message = toMessage(fields, Date.now(), maxMessageBytes(call.env));
-  return isRefusal(message) ? message : storeOne(call, message, fields);
+  return outgoing(call, fields, toMessage(fields, Date.now(), maxMessageBytes(call.env)));
 }
 
 async function publishMany(
@@ -126,15 +132,12 @@ async function publishMany(
     // One key for many messages: each gets its own from it, so that the batch can be repeated as a whole.
     const keyed = key === undefined || entry.messageId !== undefined ? {} : { messageId: `${key}/${index}` };
     const fields = { ...merged(defaults, entry), ...keyed };
-    const given = toMessage(fields, now, maxBytes);
-    const message = isRefusal(given) ? given : call.adapt(given);
+    const message = adapted(call, outgoing(call, fields, toMessage(fields, now, maxBytes)));
     // Too large is the fate of one message; anything else means that the batch is not what its sender meant.
     if (isRefusal(message) && message.kind !== "message-too-large") {
       return refuse(message.kind, `messages[${index}]: ${message.message}`);
     }
-    const terms = termsOf(call, fields);
-    if (isRefusal(terms)) return refuse(terms.kind, `messages[${index}]: ${terms.message}`);
-    messages.push(isRefusal(message) ? message : { message, ...terms });
+    messages.push(message);
   }
   return storeMany(call, messages);
 }
@@ -178,16 +181,37 @@ function merged(under: PublishFields, over: PublishFields): PublishFields {
   return { ...under, ...over, headers: { ...under.headers, ...over.headers } };
 }
 
-async function storeOne(
-  call: PublishCall,
-  given: Message,
+/** A message with all that its fields say of it. Whoever names addresses must be allowed to publish there. */
+function outgoing(
+  { principal }: Call,
   fields: PublishFields,
-): Promise<Response | Refusal> {
-  const message = call.adapt(given);
+  message: Message | Refusal,
+): Outgoing | Refusal {
+  const preparation = preparationOf(fields);
   if (isRefusal(message)) return message;
-  const terms = termsOf(call, fields);
-  if (isRefusal(terms)) return terms;
-  const stored = await store(call, [{ message, ...terms }]);
+  if (isRefusal(preparation)) return preparation;
+  const named = [fields.receiptTo, preparation && `queue:${preparation.checkTo}`];
+  for (const address of named) {
+    const refusal = address === undefined ? undefined : permits(principal, "publish", address);
+    if (refusal !== undefined) return refusal;
+  }
+  return { message, condition: conditionOf(fields), preparation };
+}
+
+/** A message as the destination takes it. */
+function adapted({ adapt, prepares }: PublishCall, given: Outgoing | Refusal): Outgoing | Refusal {
+  if (isRefusal(given)) return given;
+  if (given.preparation !== undefined && !prepares) {
+    return refuse("not-supported", "only a queue takes prepared messages");
+  }
+  const message = adapt(given.message);
+  return isRefusal(message) ? message : { ...given, message };
+}
+
+async function storeOne(call: PublishCall, given: Outgoing): Promise<Response | Refusal> {
+  const message = adapted(call, given);
+  if (isRefusal(message)) return message;
+  const stored = await store(call, [message]);
   if (isRefusal(stored)) return stored;
   const [receipt] = stored;
   return isRefusal(receipt) ? receipt : json(receipt, 201);
@@ -209,25 +233,16 @@ async function storeMany(call: PublishCall, messages: (Outgoing | Refusal)[]): P
   return json(answers, stands || !isRefusal(first) ? 201 : errorEntry(first.kind).status);
 }
 
-function termsOf({ prepares, principal }: PublishCall, fields: PublishFields): Terms | Refusal {
-  const condition = conditionOf(fields);
-  if (fields.prepare !== undefined && !prepares) {
-    return refuse("not-supported", "only a queue takes prepared messages");
-  }
-  const preparation = preparationOf(fields);
-  if (preparation === undefined || isRefusal(preparation)) return preparation ?? { condition, preparation };
-  return permits(principal, "publish", `queue:${preparation.checkTo}`) ?? { condition, preparation };
-}
-
 /** Has the destination take messages; the answers come in their order. */
 async function store(call: PublishCall, messages: Outgoing[]): Promise<(Receipt | Refusal)[] | Refusal> {
   if (messages.length === 0) return [];
   const packet = new CommandWriter();
-  const isPlain = messages.every((message) => message.condition === undefined && !message.preparation);
+  const isPlain = messages.every(({ condition, preparation }) => !condition && !preparation);
   // A command holds many messages without conditions, or one with them.
   for (const together of isPlain ? [messages] : messages.map((message) => [message])) {
     const records = new Writer(1024);
     for (const { message, preparation } of together) {
+      // Every prepared message counts for the dedup window: it is decided by its id.
       writeMessage(records, preparation === undefined ? message : { ...message, publisherId: true });
     }
     const { condition, preparation } = together[0]!;
@@ -253,6 +268,6 @@ function receipts(messages: Outgoing[], { results }: QueueResults): (Receipt | R
     const outcome = outcomes[index]!;
     if (isRefusal(outcome)) return outcome;
     const { seq, epoch, duplicate } = outcome;
-    return { messageId, seq, epoch, duplicate, ...(seq === 0 && { prepared: true }) };
+    return { messageId, seq, epoch, duplicate, ...(seq === 0 && { prepared: true as const }) };
   });
 }

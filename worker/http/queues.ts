@@ -15,7 +15,7 @@ const PEEK_STATES: readonly string[] = ["ready", "delayed", "leased"] satisfies 
 const DEFAULT_PEEK = 10;
 
 /** Settings that the contract names and that this version does not serve: whoever asks for one must not believe that it holds. */
-const NOT_SERVED = ["singleActiveConsumer", "priorities"];
+const NOT_SERVED = ["singleActiveConsumer"];
 
 /** GET /v1/queues: a page of the namespace's queues. */
 export async function listQueues({ url, env, namespace }: Call): Promise<Response | Refusal> {

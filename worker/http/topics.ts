@@ -1,9 +1,12 @@
 // Topics as things: list, declare, describe, delete, history and the retained message.
 import { directoryObject } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import { DEFAULT_PAGE, MAX_PAGE } from "../limits.ts";
+import { DEFAULT_PAGE, MAX_FILTERED_MESSAGES, MAX_PAGE } from "../limits.ts";
 import { topicMessageFields } from "../message/json.ts";
 import { RecordView } from "../message/record.ts";
+import { RecordFields } from "../selector/record-fields.ts";
+import { checkFilterField, type Selector, selectorOf } from "../selector/selector.ts";
+import type { From } from "../topic/rpc.ts";
 import { TOPIC_SETTINGS } from "../topic/settings.ts";
 import { json, jsonText, reach } from "./answer.ts";
 import type { Call, TopicCall } from "./call.ts";
@@ -42,12 +45,17 @@ export async function deleteTopic({ name, topic }: TopicCall): Promise<Response 
   return (await reach(topic.remove(name))) ?? new Response(null, { status: 204 });
 }
 
-/** GET …/messages: what retention kept. */
-export async function topicHistory({ url, name, topic }: TopicCall): Promise<Response | Refusal> {
+/** GET …/messages: what retention kept; with a filter, what of it a selector lets through. */
+export async function topicHistory(call: TopicCall): Promise<Response | Refusal> {
+  const { url, name, topic } = call;
   const limit = queryInteger(url, "limit", PAGE);
   if (isRefusal(limit)) return limit;
   const from = parseFrom(url.searchParams.get("from") ?? "first");
   if (isRefusal(from)) return from;
+  const filter = checkFilterField(url.searchParams.get("filter") ?? undefined);
+  if (isRefusal(filter)) return filter;
+  const selector = selectorOf(filter);
+  if (selector !== undefined) return filteredHistory(call, from, limit, selector);
   const history = await reach(topic.history(name, from, limit));
   if (isRefusal(history)) return history;
   const messages: string[] = [];
@@ -58,6 +66,38 @@ export async function topicHistory({ url, name, topic }: TopicCall): Promise<Res
   return jsonText(
     `{"messages":[${messages.join(",")}],"epoch":${epoch},"seq":${seq},"recovered":${recovered}}`,
   );
+}
+
+/** Looks through page after page, up to a limit: `next` is where the next call goes on. */
+async function filteredHistory(
+  { name, topic }: TopicCall,
+  from: From,
+  limit: number,
+  selector: Selector,
+): Promise<Response | Refusal> {
+  const messages: string[] = [];
+  let place = from;
+  let recovered = true;
+  let next = 0;
+  for (let looked = 0; ; ) {
+    const page = await reach(topic.history(name, place, MAX_PAGE));
+    if (isRefusal(page)) return page;
+    const { records, epoch, seq } = page;
+    recovered &&= page.recovered;
+    if (records.length === 0) next = seq;
+    const record = new RecordView(records);
+    for (; record.valid && messages.length < limit; record.next()) {
+      next = record.seq;
+      looked++;
+      if (!selector.matches(new RecordFields(record))) continue;
+      messages.push(`{${topicMessageFields(record.decode(), name)}}`);
+    }
+    if (next >= seq || messages.length >= limit || looked >= MAX_FILTERED_MESSAGES) {
+      const end = `"epoch":${epoch},"seq":${seq},"recovered":${recovered},"next":${next}`;
+      return jsonText(`{"messages":[${messages.join(",")}],${end}}`);
+    }
+    place = { seq: next, epoch };
+  }
 }
 
 /** GET …/retained: the message that new subscribers get first. */

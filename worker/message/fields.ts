@@ -1,5 +1,6 @@
 // A publish as clients describe it (in a frame, in a batch, in HTTP headers), and the message it becomes.
-import { type Refusal, refuse } from "../errors.ts";
+import { parseAddress } from "../address.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import {
   MAX_CHECKS,
   MAX_CONTENT_TYPE_CHARS,
@@ -14,6 +15,7 @@ import {
 import { type Infer, object } from "../schema.ts";
 import { fromBase64 } from "./base64.ts";
 import { type BodyKind, BYTES_BODY, JSON_BODY, type Message, RESERVED_ID, TEXT_BODY } from "./record.ts";
+import { RESERVED_ID } from "./reserved.ts";
 
 const MAX_TIME = Number.MAX_SAFE_INTEGER;
 const encoder = new TextEncoder();
@@ -33,6 +35,7 @@ export const PUBLISH_FIELDS = object(
     ttlMs: { type: "integer", minimum: 1, maximum: MAX_DELAY_MS },
     replyTo: { type: "string", minLength: 1, maxLength: "queue:".length + MAX_NAME_BYTES },
     correlationId: { type: "string", minLength: 1, maxLength: MAX_CORRELATION_ID_CHARS },
+    receiptTo: { type: "string", minLength: 1, maxLength: "queue:".length + MAX_NAME_BYTES },
     retain: { type: "boolean" },
     expectSeq: { type: "integer", minimum: 0, maximum: MAX_TIME },
     producer: object(
@@ -97,6 +100,8 @@ export function withPayload(
     const size = byteLength(payload.body) + byteLength(headers);
     if (size > maxBytes) return tooLarge(size, maxBytes);
   }
+  const receiptTo = fields.receiptTo === undefined ? undefined : parseAddress(fields.receiptTo);
+  if (isRefusal(receiptTo)) return refuse("bad-field", `receiptTo: ${receiptTo.message}`);
   if (deliverAt !== undefined) {
     if (fields.delayMs !== undefined) return refuse("bad-field", "delayMs and deliverAt exclude each other");
     if (deliverAt > now + MAX_DELAY_MS) {
@@ -115,6 +120,7 @@ export function withPayload(
     correlationId: fields.correlationId ?? "",
     headers,
     deaths: "",
+    receiptTo: fields.receiptTo ?? "",
     bodyKind: payload.bodyKind,
     body: payload.body,
     priority: fields.priority ?? 0,

@@ -14,7 +14,12 @@ const UNKNOWN_TYPE = "application/octet-stream";
  * @example `{"op":"message","sub":1,${messageFields(message)},"attempt":1}`
  */
 export function messageFields(message: Message): string {
-  let text = `"messageId":${quote(message.messageId)},"seq":${message.seq},"time":${message.time},${bodyFields(message)}`;
+  return `"seq":${message.seq},${replyFields(message)}`;
+}
+
+/** As `messageFields`, for the reply to a request: it is the one message of its topic, and has no seq. */
+export function replyFields(message: Message): string {
+  let text = `"messageId":${quote(message.messageId)},"time":${message.time},${bodyFields(message)}`;
   if (message.headers !== "") text += `,"headers":${message.headers}`;
   if (message.group !== "") text += `,"group":${quote(message.group)}`;
   if (message.priority !== 0) text += `,"priority":${message.priority}`;

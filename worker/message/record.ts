@@ -12,9 +12,6 @@ export const BYTES_BODY: BodyKind = 2;
 /** At most once, at least once, exactly once. */
 export type Qos = 0 | 1 | 2;
 
-/** Ids that begin so are no publisher's: a queue keeps what else it must recognise for as long as an id under them. */
-export const RESERVED_ID = "\0";
-
 /** A message in full. Text that is absent is ""; times are ms since the epoch, 0 when absent. */
 export interface Message {
   /** The topic it was published to, "" when it was published to a queue. */
@@ -32,6 +29,8 @@ export interface Message {
   headers: string;
   /** A JSON array of why this message was dead-lettered before. */
   deaths: string;
+  /** Address that is told how the message ended. */
+  receiptTo: string;
   bodyKind: BodyKind;
   /** JSON or other text as a string, bytes as bytes. */
   body: string | Uint8Array;
@@ -66,6 +65,7 @@ export const EMPTY_MESSAGE: Readonly<Message> = {
   correlationId: "",
   headers: "",
   deaths: "",
+  receiptTo: "",
   bodyKind: TEXT_BODY,
   body: "",
   priority: 0,
@@ -84,17 +84,18 @@ export const EMPTY_MESSAGE: Readonly<Message> = {
 /* PERSISTED and sent between objects. Grows only through a new version number. Little-endian:
  *
  *   0 u32 length of the record      32 f64 dueAt               52 u16 correlationId length
- *   4 u8  version (1)               40 u16 attempts            54 u16 topic length
+ *   4 u8  version (2)               40 u16 attempts            54 u16 topic length
  *   5 u8  priority                  42 u16 failures            56 u32 headers length
  *   6 u8  body kind                 44 u16 messageId length    60 u32 deaths length
  *   7 u8  flags                     46 u16 group length        64 u16 publisher length
- *   8 f64 seq   16 f64 time         48 u16 contentType length  66 u16 (unused)  68 f64 epoch
+ *   8 f64 seq   16 f64 time         48 u16 contentType length  66 u16 receiptTo length  68 f64 epoch
  *  24 f64 expiresAt                 50 u16 replyTo length      76 the texts, then the body
  *
  * flags: bit 0 publisherId, 1 retain, 2 utf8, 3–4 qos
- * texts: topic, publisher, messageId, group, contentType, replyTo, correlationId, headers, deaths
+ * texts: topic, publisher, messageId, group, contentType, replyTo, correlationId, headers, deaths, receiptTo
+ * Version 1 had no receiptTo, and 0 in the place of its length.
  */
-const VERSION = 1;
+const VERSION = 2;
 const HEADER = 76;
 const SEQ = 8;
 const TIME = 16;
@@ -104,6 +105,7 @@ const ATTEMPTS = 40;
 const FAILURES = 42;
 const TOPIC_LENGTH = 54;
 const PUBLISHER_LENGTH = 64;
+const RECEIPT_LENGTH = 66;
 const EPOCH = 68;
 const PUBLISHER_ID = 1;
 const RETAIN = 2;
@@ -128,7 +130,6 @@ export function writeMessage(to: Writer, message: Message): void {
   to.u16(message.attempts);
   to.u16(message.failures);
   to.length = start + HEADER;
-  to.patchU16(start + 66, 0);
   to.patchF64(start + EPOCH, message.epoch);
   to.patchU16(start + TOPIC_LENGTH, to.text(message.topic));
   to.patchU16(start + PUBLISHER_LENGTH, to.text(message.publisher));
@@ -139,6 +140,7 @@ export function writeMessage(to: Writer, message: Message): void {
   to.patchU16(start + 52, to.text(message.correlationId));
   to.patchU32(start + 56, to.text(message.headers));
   to.patchU32(start + 60, to.text(message.deaths));
+  to.patchU16(start + RECEIPT_LENGTH, to.text(message.receiptTo));
   if (typeof message.body === "string") to.text(message.body);
   else to.raw(message.body);
   to.patchU32(start, to.length - start);
@@ -266,6 +268,11 @@ export class RecordView {
     return decodeText(this.bytes, start, start + length);
   }
 
+  /** Whether somebody wants to be told how it ends. */
+  get wantsReceipt(): boolean {
+    return this.#view.getUint16(this.at + RECEIPT_LENGTH, true) > 0;
+  }
+
   /** Bytes of the body. */
   get bodyLength(): number {
     return this.at + this.size - this.#bodyStart();
@@ -324,6 +331,7 @@ export class RecordView {
       correlationId: texts.next(view.getUint16(at + 52, true)),
       headers: texts.next(view.getUint32(at + 56, true)),
       deaths: texts.next(view.getUint32(at + 60, true)),
+      receiptTo: texts.next(view.getUint16(at + RECEIPT_LENGTH, true)),
       bodyKind,
       body: bodyKind === BYTES_BODY ? this.bytes.slice(this.#bodyStart(), end) : texts.rest(),
       priority: this.priority,
@@ -354,7 +362,7 @@ export class RecordView {
     const view = this.#view;
     let start = this.at + HEADER + view.getUint32(this.at + 56, true) + view.getUint32(this.at + 60, true);
     for (const field of SHORT_LENGTHS) start += view.getUint16(this.at + field, true);
-    return start;
+    return start + view.getUint16(this.at + RECEIPT_LENGTH, true);
   }
 }
 

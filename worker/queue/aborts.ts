@@ -8,7 +8,7 @@ import { Book } from "./book.ts";
 
 /** The aborted transactions of one queue. No commit is on its way for longer than they are remembered. */
 export class Aborts extends Book {
-  readonly number = 10;
+  readonly number = 20;
   /** When each was aborted, oldest first. */
   readonly #times = new Map<string, number>();
 

@@ -3,10 +3,14 @@ import { type Refusal, refuse } from "../errors.ts";
 import type { QueueCommand } from "../link/commands.ts";
 import type { QueueResult } from "../link/results.ts";
 import { positionOf } from "../log/log.ts";
+import type { PushSpec } from "../push/spec.ts";
 import { commit, resolve } from "./commit.ts";
 import { conclude, hold } from "./holding.ts";
 import { decide, prepare } from "./preparing.ts";
 import { publish, takeTransfer } from "./publish.ts";
+import { resumePush, setPush } from "./push-target.ts";
+import { beginRedrive, endRedrive, type RedriveOptions } from "./redrive.ts";
+import { removeSchedule, type ScheduleSpec, setSchedule } from "./schedules.ts";
 import { applySettings, type QueueSettings, type QueueSettingsPatch } from "./settings.ts";
 import { attach, detach, extend, pause, receive, settle } from "./settle.ts";
 import type { Turn } from "./turn.ts";
@@ -19,6 +23,13 @@ export type TurnCommand =
   | { type: "transfer"; source: string; id: number; records: Uint8Array; published: boolean }
   | { type: "configure"; patch: QueueSettingsPatch & { paused?: boolean } }
   | { type: "purge" }
+  | { type: "redrive"; options: RedriveOptions }
+  | { type: "end-redrive" }
+  | { type: "schedule"; id: string; spec: ScheduleSpec; record: Uint8Array }
+  | { type: "unschedule"; id: string }
+  | { type: "push"; spec: PushSpec | undefined }
+  | { type: "resume-push" }
+  | { type: "nothing" }
   | { type: "confirmed"; outboxId: number };
 
 type Commands = { [Command in TurnCommand as Command["type"]]: Command };
@@ -79,6 +90,22 @@ const COMMANDS: { [Type in keyof Commands]: (turn: Turn, command: Commands[Type]
     if (turn.ledger.counts.ready > 0) turn.ledger.purge(positionOf(turn.row, 0));
     return done(turn);
   },
+  redrive: (turn, { options }) => done(turn, beginRedrive(turn, options)),
+  "end-redrive": (turn) => {
+    endRedrive(turn);
+    return done(turn);
+  },
+  schedule: (turn, { id, spec, record }) => done(turn, setSchedule(turn, id, spec, record)),
+  unschedule: (turn, { id }) => done(turn, removeSchedule(turn, id)),
+  push: (turn, { spec }) => {
+    setPush(turn, spec);
+    return done(turn);
+  },
+  "resume-push": (turn) => {
+    resumePush(turn);
+    return done(turn);
+  },
+  nothing: (turn) => done(turn),
   confirmed: (turn, { outboxId }) => {
     turn.store.removeOutbox(outboxId);
     return done(turn);

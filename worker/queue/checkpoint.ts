@@ -5,7 +5,7 @@ import type { Entry, EntryState } from "./entry.ts";
 import { readConsumer, readTaken, writeConsumer, writeTaken } from "./events.ts";
 import type { Ledger } from "./ledger.ts";
 import { Outcomes } from "./outcomes.ts";
-import type { QueueSettings } from "./settings.ts";
+import { readSettings } from "./settings.ts";
 
 /* PERSISTED in the checkpoint table, version 2:
  *
@@ -101,7 +101,7 @@ export function loadLedger(saved: Uint8Array, ledger: Ledger): CheckpointHead {
   ledger.nextOutboxId = from.f64();
   ledger.lastServed = from.f64();
   for (const name of COUNTS) ledger.counts[name] = from.f64();
-  ledger.settings = JSON.parse(from.text32()) as QueueSettings;
+  ledger.settings = readSettings(from.text32());
   const segments: [number, number][] = [];
   for (let left = from.u32(); left > 0; left--) segments.push([from.f64(), from.f64()]);
   ledger.segments.load(segments);
@@ -141,7 +141,7 @@ function loadEntry(from: Reader): Entry {
   const position = from.f64();
   const taken = readTaken(from);
   const state = STATES[from.u8()]!;
-  return { position, ...taken, state, lease: from.f64(), ref: from.f64(), deadline: from.f64() };
+  return { position, ...taken, level: 0, state, lease: from.f64(), ref: from.f64(), deadline: from.f64() };
 }
 
 function list<T>(to: Writer, items: T[], write: (item: T) => void): void {

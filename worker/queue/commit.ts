@@ -4,6 +4,7 @@ import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Commit, CommitPublish } from "../link/commit.ts";
 import type { Committed, QueueResult } from "../link/results.ts";
 import { RESERVED_ID, RecordView } from "../message/record.ts";
+import { RESERVED_ID } from "../message/reserved.ts";
 import { outboxTarget, publishTarget, transactionData } from "./destination.ts";
 import { checkRoom, publishOne } from "./publish.ts";
 import { leasedBy, settle } from "./settle.ts";

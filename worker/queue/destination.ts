@@ -26,6 +26,11 @@ export function outboxTarget({ kind, name }: Destination): string {
   return kind === "move" ? name : `\0${kind}:${name}`;
 }
 
+/** The target of messages that go to an address as they are: a queue takes them whatever its limits and its dedup window say. */
+export function moveTarget({ kind, name }: Address): string {
+  return outboxTarget({ kind: kind === "queue" ? "move" : "topic", name });
+}
+
 /** The target of what is published to an address. */
 export function publishTarget({ kind, name }: Address): string {
   return outboxTarget({ kind: kind === "queue" ? "publish" : "topic", name });

@@ -2,6 +2,7 @@
 import { MAX_OUTSTANDING, MAX_PARKED } from "../limits.ts";
 import type { Entry } from "./entry.ts";
 import { expire } from "./failures.ts";
+import { takeNext } from "./head.ts";
 import type { Turn } from "./turn.ts";
 
 /** Leases ready messages to consumers with credit until one of the two runs out. */
@@ -25,8 +26,7 @@ export function dispatch(turn: Turn): void {
 
 function nextReady(turn: Turn): Entry | undefined {
   const { ledger, now } = turn;
-  for (let entry = ledger.firstReady(); entry !== undefined; entry = ledger.firstReady()) {
-    ledger.readyHeap.pop();
+  for (let entry = ledger.ready.first(); entry !== undefined; entry = ledger.ready.first()) {
     if (!isOver(entry, now)) return entry;
     expire(turn, entry);
   }
@@ -37,18 +37,6 @@ function nextReady(turn: Turn): Entry | undefined {
     else if (entry.state === "ready") return entry;
   }
   return undefined;
-}
-
-/** The cursor passes the next message of the log; undefined at its end. */
-export function takeNext(turn: Turn): Entry | undefined {
-  const { ledger, store } = turn;
-  if (ledger.untaken === 0) return undefined;
-  const position = store.log.next(ledger.cursor, ledger.untaken);
-  const view = position === undefined ? undefined : store.log.record(position);
-  if (position === undefined || view === undefined) {
-    throw new Error(`${ledger.untaken} messages are counted after ${ledger.cursor}, and the log has none`);
-  }
-  return ledger.take(position, view);
 }
 
 function isOver(entry: Entry, now: number): boolean {

@@ -11,6 +11,8 @@ export interface Entry {
   readonly time: number;
   readonly expiresAt: number;
   readonly group: string;
+  /** Which of the queue's levels its priority came to when it was taken; messages of a higher one go first. */
+  level: number;
   state: EntryState;
   attempts: number;
   failures: number;

@@ -4,7 +4,7 @@ import { Writer } from "../bytes/writer.ts";
 import type { ConsumerFacts } from "./consumers.ts";
 import type { End, Taken } from "./entry.ts";
 import type { Ledger } from "./ledger.ts";
-import type { QueueSettings } from "./settings.ts";
+import { type QueueSettings, readSettings } from "./settings.ts";
 
 /* PERSISTED in the `events` column of the log: u8 kind, then its fields. New kinds take new numbers; none is ever reused.
  *
@@ -247,7 +247,7 @@ function replayOne(from: Reader, ledger: Ledger): void {
     case CREATED:
       return ledger.create(from.f64(), from.f64());
     case CONFIGURED:
-      return ledger.configure(JSON.parse(from.text32()) as QueueSettings);
+      return ledger.configure(readSettings(from.text32()));
     case ACCEPTED:
       return ledger.accept(from.f64(), from.u32(), from.f64());
     case DEFERRED:

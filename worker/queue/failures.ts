@@ -3,6 +3,7 @@ import { MAX_DEATHS } from "../limits.ts";
 import { RecordView } from "../message/record.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Entry } from "./entry.ts";
+import { sendReceipt } from "./receipts.ts";
 import { deadLetterQueue, holdsDeadLetters } from "./settings.ts";
 import type { Turn } from "./turn.ts";
 
@@ -55,6 +56,7 @@ export function deadLetter(
   detail: string,
   byHandle: boolean,
 ): void {
+  sendReceipt(turn, entry, "dead", detail || reason);
   const target = deadLetterQueue(turn.queue, turn.ledger.settings);
   if (target !== null) writeDeadLetter(turn, entry, target, reason, detail);
   turn.ledger.finish(entry, "dead", byHandle);
@@ -62,8 +64,10 @@ export function deadLetter(
 
 /** Ends a message whose time to live is over. Only a queue told where to send its dead letters keeps expired ones. */
 export function expire(turn: Turn, entry: Entry): void {
-  if (typeof turn.ledger.settings.deadLetterTo === "string") deadLetter(turn, entry, "expired", "", false);
-  else turn.ledger.finish(entry, "expired", false);
+  if (typeof turn.ledger.settings.deadLetterTo === "string")
+    return deadLetter(turn, entry, "expired", "", false);
+  sendReceipt(turn, entry, "expired");
+  turn.ledger.finish(entry, "expired", false);
 }
 
 /** A queue of dead letters gives its messages up only when it was told where they go. */
@@ -76,6 +80,8 @@ function moveToDelayed(turn: Turn, entry: Entry, failures: number, dueAt: number
   copy.setCounts(entry.attempts, failures);
   copy.setDueAt(dueAt);
   turn.delay(dueAt, copy.bytes);
+  // It is watched again where it comes back.
+  if (turn.ledger.receipts.wants(entry.position)) turn.ledger.receipts.done(entry.position);
   turn.ledger.moveToDelayed(entry, byHandle);
 }
 

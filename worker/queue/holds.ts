@@ -31,7 +31,7 @@ const ENDED = 3;
 
 /** The holds of one queue. */
 export class Holds extends Book {
-  readonly number = 11;
+  readonly number = 21;
   readonly #byTx = new Map<string, Hold>();
   readonly #byPosition = new Map<number, string>();
 

@@ -2,15 +2,22 @@
 // it changes the books and records the fact, and replaying the recorded facts rebuilds the same books. Decides nothing.
 import { MAX_SOURCES } from "../limits.ts";
 import { Aborts } from "./aborts.ts";
+import { Ahead } from "./ahead.ts";
 import { Books } from "./book.ts";
 import { type Consumer, type ConsumerFacts, Consumers } from "./consumers.ts";
 import type { Counts, End, Entry, Taken } from "./entry.ts";
 import type { EventWriter } from "./events.ts";
+import { Groups } from "./groups.ts";
 import { Heap } from "./heap.ts";
 import { Holds } from "./holds.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Prepared } from "./prepared.ts";
 import { Producers } from "./producers.ts";
+import { PushTarget } from "./push-target.ts";
+import { Ready } from "./ready.ts";
+import { Receipts } from "./receipts.ts";
+import { Redrive } from "./redrive.ts";
+import { Schedules } from "./schedules.ts";
 import { type Segments, segmentKey } from "./segments.ts";
 import { DEFAULT_SETTINGS, type QueueSettings } from "./settings.ts";
 import { pruneTimers } from "./timers.ts";
@@ -25,7 +32,7 @@ export class Ledger {
   newestLease = 0;
   /** Who got the newest lease. */
   lastServed = 0;
-  /** Everything at or after this position was never looked at. */
+  /** Everything at or after this position was never looked at, but for what `ahead` knows. */
   cursor = 0;
   nextOutboxId = 1;
   settings: QueueSettings = DEFAULT_SETTINGS;
@@ -40,28 +47,37 @@ export class Ledger {
     readyBytes: 0,
     bytes: 0,
   };
-  /** By position, which is also their order. */
+  /** By position: in the order they were taken, which is that of the log but for priorities. */
   readonly entries = new Map<number, Entry>();
-  /** Positions of parked messages by group; a group is here while one of its messages is before the cursor. */
-  readonly groups = new Map<string, number[]>();
+  readonly groups = new Groups();
   readonly consumers = new Consumers();
-  /** Positions of ready entries, smallest first; a position may be stale. */
-  readonly readyHeap = new Heap();
+  readonly ready = new Ready(this.entries);
   /** Times at which something happens to an entry; may be stale. */
   readonly timers = new Heap();
   /** Last transfer taken from each source. */
   readonly sources = new Map<string, number>();
   parked = 0;
-  /** Messages at or after the cursor. */
+  /** Messages at or after the cursor that were not taken. */
   untaken = 0;
   outcomes = new Outcomes();
   readonly segments: Segments;
-  /** Parts of the books with facts of their own. */
+  readonly ahead = new Ahead(this.entries, (position, level, message) => {
+    this.ready.push(this.#enter(position, level, message));
+    this.#pass(this.cursor);
+  });
   readonly producers = new Producers();
+  readonly redrive = new Redrive();
+  readonly schedules = new Schedules();
+  readonly receipts = new Receipts();
+  readonly push = new PushTarget();
   readonly aborts = new Aborts();
   readonly holds = new Holds();
   readonly prepared = new Prepared();
-  readonly books = new Books([this.producers, this.aborts, this.holds, this.prepared]);
+  /** Parts of the books with facts of their own. */
+  readonly books = new Books([
+    ...[this.producers, this.redrive, this.schedules, this.receipts, this.push],
+    ...[this.ahead, this.aborts, this.holds, this.prepared],
+  ]);
   #journal: EventWriter | undefined;
 
   constructor(segments: Segments) {
@@ -122,26 +138,15 @@ export class Ledger {
   /** The cursor passes a message; behind another of its group it is parked. */
   take(position: number, message: Taken): Entry {
     this.#journal?.taken(position, message);
-    this.cursor = position + 1;
-    this.untaken--;
-    const { seq, size, time, expiresAt, group, attempts, failures } = message;
-    const entry: Entry = {
-      position,
-      seq,
-      size,
-      time,
-      expiresAt,
-      group,
-      state: "ready",
-      attempts,
-      failures,
-      lease: 0,
-      ref: 0,
-      deadline: 0,
-    };
-    this.entries.set(position, entry);
-    if (group !== "") this.#joinGroup(entry);
-    this.#watchExpiry(entry);
+    const entry = this.#enter(position, 0, message);
+    if (entry.group !== "" && this.groups.join(entry)) {
+      entry.state = "parked";
+      this.parked++;
+    } else {
+      // It is mostly leased at once, and then leaves the heap as a stale one; what is looked past must be found again.
+      this.ready.push(entry);
+    }
+    this.#pass(position + 1);
     return entry;
   }
 
@@ -258,8 +263,8 @@ export class Ledger {
     this.counts.ready = 0;
     this.counts.readyBytes = 0;
     this.untaken = 0;
-    this.cursor = Math.max(this.cursor, end);
-    this.rebuildGroups();
+    this.#pass(Math.max(this.cursor, end));
+    this.groups.rebuild(this.entries.values());
     this.segments.reset([...this.entries.keys()].map(segmentKey));
   }
 
@@ -277,49 +282,46 @@ export class Ledger {
     this.nextOutboxId = id + 1;
   }
 
-  /** Derives the groups from the entries, whose order is the order within each group. */
-  rebuildGroups(): void {
-    this.groups.clear();
-    for (const entry of this.entries.values()) {
-      if (entry.group === "") continue;
-      const behind = this.groups.get(entry.group);
-      if (behind === undefined) this.groups.set(entry.group, []);
-      else behind.push(entry.position);
-    }
-  }
-
-  /** The ready message that comes first among those the cursor has passed. */
-  firstReady(): Entry | undefined {
-    while (this.readyHeap.size > 0) {
-      const entry = this.entries.get(this.readyHeap.value);
-      if (entry?.state === "ready") return entry;
-      this.readyHeap.pop();
-    }
-    return undefined;
-  }
-
   /** Rebuilds what is derived from the entries after they were loaded. */
   rebuildDerived(): void {
-    this.rebuildGroups();
+    this.groups.rebuild(this.entries.values());
     this.untaken = this.counts.ready;
     for (const entry of this.entries.values()) {
       if (entry.state === "ready" || entry.state === "parked") this.untaken--;
-      if (entry.state === "ready") this.readyHeap.push(entry.position, entry.position);
+      if (entry.state === "ready") this.ready.push(entry);
       if (entry.state === "parked") this.parked++;
       if (entry.deadline > 0) this.timers.push(entry.deadline, entry.position);
       if (entry.expiresAt > 0) this.timers.push(entry.expiresAt, entry.position);
     }
   }
 
-  #joinGroup(entry: Entry): void {
-    const behind = this.groups.get(entry.group);
-    if (behind === undefined) {
-      this.groups.set(entry.group, []);
-      return;
-    }
-    behind.push(entry.position);
-    entry.state = "parked";
-    this.parked++;
+  #enter(position: number, level: number, message: Taken): Entry {
+    const { seq, size, time, expiresAt, group, attempts, failures } = message;
+    // Written out: this runs for every message, and spreading would take as long as all the rest.
+    const entry: Entry = {
+      position,
+      seq,
+      size,
+      time,
+      expiresAt,
+      group,
+      level,
+      state: "ready",
+      attempts,
+      failures,
+      lease: 0,
+      ref: 0,
+      deadline: 0,
+    };
+    this.entries.set(position, entry);
+    this.untaken--;
+    this.#watchExpiry(entry);
+    return entry;
+  }
+
+  /** The cursor goes to a position, and on over what was taken if nothing else is left. */
+  #pass(position: number): void {
+    this.cursor = this.ahead.size === 0 ? position : this.ahead.pass(position, this.untaken);
   }
 
   #makeReady(entry: Entry): void {
@@ -327,7 +329,7 @@ export class Ledger {
     entry.deadline = 0;
     this.counts.ready++;
     this.counts.readyBytes += entry.size;
-    this.readyHeap.push(entry.position, entry.position);
+    this.ready.push(entry);
     this.#watchExpiry(entry);
   }
 
@@ -362,21 +364,12 @@ export class Ledger {
     this.entries.delete(entry.position);
     this.segments.add(segmentKey(entry.position), -1);
     if (entry.group === "") return;
-    const behind = this.groups.get(entry.group)!;
-    const at = entry.state === "parked" ? behind.indexOf(entry.position) : -1;
-    if (at >= 0) {
-      behind.splice(at, 1);
-      return;
-    }
-    const next = behind.shift();
-    if (next === undefined) {
-      this.groups.delete(entry.group);
-      return;
-    }
+    const next = this.groups.leave(entry);
+    if (next === undefined) return;
     const head = this.entries.get(next)!;
     head.state = "ready";
     this.parked--;
-    this.readyHeap.push(next, next);
+    this.ready.push(head);
   }
 
   #setTimer(time: number, position: number): void {

@@ -4,6 +4,7 @@ import type { GatewayRpc } from "../gateway/rpc.ts";
 import { DeliveryView, type DeliveryWriter } from "../link/deliveries.ts";
 import type { TurnCommand } from "./carry-out.ts";
 import type { Consumer } from "./consumers.ts";
+import { PUSH_GATEWAY } from "./push-target.ts";
 
 const RETRY_MS = 1_000;
 /** Times a gateway is asked for its consumers before they count as gone. */
@@ -92,7 +93,7 @@ export class Outbound {
 function byGateway(consumers: Consumer[]): Map<string, number[]> {
   const refs = new Map<string, number[]>();
   for (const { gateway, ref } of consumers) {
-    if (gateway === "") continue;
+    if (gateway === "" || gateway === PUSH_GATEWAY) continue;
     const known = refs.get(gateway);
     if (known === undefined) refs.set(gateway, [ref]);
     else known.push(ref);

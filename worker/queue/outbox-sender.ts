@@ -1,11 +1,11 @@
 // The way of a queue's outbox to other objects: rows to one target in their order, several targets at once, each row until it is confirmed.
 import { queueObjectName, splitObjectName } from "../address.ts";
-import type { Env } from "../env.ts";
+import { type Env, topicTarget } from "../env.ts";
 import { isRefusal } from "../errors.ts";
 import { CommandWriter, type QueueCommand } from "../link/commands.ts";
 import { type Published, readResults } from "../link/results.ts";
 import type { OutboxRow, QueueStore } from "../log/store.ts";
-import { topicObjectName } from "../topic/placement.ts";
+import { Arrivals } from "./arrivals.ts";
 import type { TurnCommand } from "./carry-out.ts";
 import { destinationOf, transactionIn } from "./destination.ts";
 
@@ -16,18 +16,12 @@ const MAX_LANES = 8;
 /** Targets that did not answer and are left alone for a while; beyond them everything waits for the first of these. */
 const MAX_RESTING = 50;
 
-/** What the sender needs of its queue. */
-interface SenderOwner {
-  submit(commands: TurnCommand[]): Promise<unknown>;
-  /** A row was taken; what became of the messages in it. */
-  arrived(row: number, messages: Published[]): void;
-}
-
 /** Sends the outbox of one queue. */
 export class OutboxSender {
   readonly #env: Env;
   readonly #objectName: string;
-  readonly #owner: SenderOwner;
+  readonly #submit: (commands: TurnCommand[]) => Promise<unknown>;
+  readonly #arrivals = new Arrivals();
   /** What is under way, by target. */
   readonly #lanes = new Map<string, Promise<void>>();
   /** Targets that did not answer, and when they are tried again, ms since the epoch. */
@@ -37,10 +31,10 @@ export class OutboxSender {
   /** The queue's next id when the outbox was looked into. */
   #seen = 0;
 
-  constructor(env: Env, objectName: string, owner: SenderOwner) {
+  constructor(env: Env, objectName: string, submit: (commands: TurnCommand[]) => Promise<unknown>) {
     this.#env = env;
     this.#objectName = objectName;
-    this.#owner = owner;
+    this.#submit = submit;
   }
 
   /** When a target that did not answer is tried again, ms since the epoch. */
@@ -72,6 +66,19 @@ export class OutboxSender {
     return store.nextOutbox() === undefined;
   }
 
+  /** See QueueRpc.arrivals. */
+  async arrivals(store: QueueStore, rows: number[], waitMs: number): Promise<(Published[] | null)[]> {
+    return new Promise((resolve) => {
+      let timer: ReturnType<typeof setTimeout> | null = null;
+      const isLeft = (row: number) => store.hasOutboxRow(row);
+      const giveUp = this.#arrivals.wait(rows, isLeft, (arrived) => {
+        clearTimeout(timer);
+        resolve(arrived);
+      });
+      timer = setTimeout(giveUp, waitMs);
+    });
+  }
+
   #fill(store: QueueStore): void {
     const now = Date.now();
     for (const [target, until] of this.#resting) if (until <= now) this.#resting.delete(target);
@@ -94,7 +101,7 @@ export class OutboxSender {
       this.#waits.set(target, Math.min(waitMs * 2, MAX_RETRY_MS));
       this.#resting.set(target, Date.now() + waitMs);
       // An empty turn arms the alarm for the retry.
-      this.#owner.submit([]).catch(() => undefined);
+      this.#submit([]).catch(() => undefined);
     }
     this.#lanes.delete(target);
     this.#fill(store);
@@ -108,13 +115,13 @@ export class OutboxSender {
       case "publish":
       case "topic": {
         const messages = await this.#transfer(kind, name, id, data);
-        await this.#owner.submit([confirmed]);
-        this.#owner.arrived(id, messages);
+        await this.#submit([confirmed]);
+        this.#arrivals.arrived(id, messages);
         return;
       }
       case "conclude": {
         await this.#apply(name, { type: "conclude", tx: transactionIn(data), committed: true });
-        await this.#owner.submit([confirmed]);
+        await this.#submit([confirmed]);
         return;
       }
       case "ask": {
@@ -124,7 +131,7 @@ export class OutboxSender {
         if (result.type === "refused") throw new Error(result.refusal.message);
         // A queue that is no more has committed nothing.
         const committed = result.type === "settled" && result.settled[0] === true;
-        await this.#owner.submit([{ type: "conclude", tx, committed }, confirmed]);
+        await this.#submit([{ type: "conclude", tx, committed }, confirmed]);
       }
     }
   }
@@ -140,11 +147,7 @@ export class OutboxSender {
     const source = kind === "move" ? this.#objectName : `${this.#objectName}\0${kind}:${name}`;
     const outcome =
       kind === "topic"
-        ? await this.#env.TOPIC.getByName(topicObjectName(this.#env, namespace, name)).transfer(
-            source,
-            id,
-            data,
-          )
+        ? await topicTarget(this.#env, namespace, name).transfer(source, id, data)
         : await this.#queue(name).transfer(source, id, data, kind === "publish");
     if (isRefusal(outcome)) throw new Error(outcome.message);
     return outcome;

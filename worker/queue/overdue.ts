@@ -6,13 +6,15 @@ import { holdTimes } from "./holding.ts";
 import type { Ledger } from "./ledger.ts";
 import { preparedTimes } from "./preparing.ts";
 import { expireHead } from "./publish.ts";
+import { redriveOverTime } from "./redrive.ts";
+import { schedulesOverTime } from "./schedules.ts";
 import type { Timed } from "./timers.ts";
 import type { Turn } from "./turn.ts";
 
 /** Bytes of delayed messages that one turn brings to the log; the rest follows in the next. */
 const MAX_MATURE_BYTES = 4_000_000;
 
-const TIMED: readonly Timed[] = [holdTimes, preparedTimes];
+const TIMED: readonly Timed[] = [redriveOverTime, schedulesOverTime, holdTimes, preparedTimes];
 
 /** Does everything that is due by now. */
 export function runOverdue(turn: Turn): void {

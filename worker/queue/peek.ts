@@ -2,6 +2,7 @@
 import { Writer } from "../bytes/writer.ts";
 import { RecordView } from "../message/record.ts";
 import type { EntryState } from "./entry.ts";
+import { headPosition } from "./head.ts";
 import type { Queue } from "./queue.ts";
 import type { PeekState, PreparedPage, QueueDescription } from "./rpc.ts";
 import { deadLetterQueue } from "./settings.ts";
@@ -15,7 +16,10 @@ const STATES: Record<PeekState, readonly EntryState[]> = {
   leased: ["leased"],
 };
 
-/** Copies up to `limit` records that are in a state: oldest first, delayed ones as they will be due after those in back-off. */
+/**
+ * Copies up to `limit` records that are in a state: oldest first, of ready ones those with a higher priority before others; delayed ones
+ * as they will be due, after those in back-off.
+ */
 export function peek(queue: Queue, state: PeekState, limit: number, now: number): Uint8Array {
   const found = new Writer();
   let left = limit;
@@ -30,16 +34,18 @@ export function peek(queue: Queue, state: PeekState, limit: number, now: number)
 
 function* records(queue: Queue, state: PeekState): Generator<RecordView> {
   const { ledger, store } = queue;
-  for (const entry of ledger.entries.values()) {
-    if (!STATES[state].includes(entry.state)) continue;
+  const entries = [...ledger.entries.values()].filter((entry) => STATES[state].includes(entry.state));
+  for (const entry of entries.sort((a, b) => b.level - a.level || a.position - b.position)) {
     // The record keeps the counts of its last move; the books know the latest.
     const copy = new RecordView(store.log.record(entry.position)!.record.slice());
     copy.setCounts(entry.attempts, entry.failures);
     yield copy;
   }
   if (state === "ready") {
-    for (let left = ledger.untaken, at = ledger.cursor; left > 0; left--, at++) {
+    for (let left = ledger.untaken, at = ledger.cursor; left > 0; at++) {
       at = store.log.next(at)!;
+      if (ledger.ahead.has(at)) continue;
+      left--;
       yield store.log.record(at)!;
     }
   }
@@ -85,6 +91,6 @@ function oldestReady(queue: Queue, now: number): number {
   for (const entry of ledger.entries.values()) {
     if (entry.state === "ready" || entry.state === "parked") oldest = Math.min(oldest, entry.time);
   }
-  if (ledger.untaken === 0) return oldest;
-  return Math.min(oldest, store.log.record(store.log.next(ledger.cursor)!)!.time);
+  const head = headPosition(queue);
+  return head === undefined ? oldest : Math.min(oldest, store.log.record(head)!.time);
 }

@@ -29,7 +29,7 @@ const ABANDONED = 4;
 
 /** All such messages of one queue. */
 export class Prepared extends Book {
-  readonly number = 12;
+  readonly number = 22;
   /** Oldest first. */
   readonly #byId = new Map<string, PreparedMessage>();
   #lastKey = 0;

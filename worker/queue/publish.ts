@@ -4,9 +4,11 @@ import type { Condition } from "../link/condition.ts";
 import type { Published } from "../link/results.ts";
 import { RecordView } from "../message/record.ts";
 import { checkCondition } from "./conditions.ts";
-import { dispatch, takeNext } from "./dispatch.ts";
+import { dispatch } from "./dispatch.ts";
 import type { Entry } from "./entry.ts";
 import { deadLetter, expire } from "./failures.ts";
+import { headExpiry, takeNext } from "./head.ts";
+import { sendReceipt } from "./receipts.ts";
 import type { Turn } from "./turn.ts";
 
 /** Stores the records of a packet; one outcome for each, in their order. Writes seq and times into the records. */
@@ -130,7 +132,10 @@ function makeRoom(turn: Turn, bytes: number): Refusal | undefined {
     const oldest = overflow === "reject" ? undefined : oldestReady(turn);
     if (oldest === undefined) return full(turn);
     if (overflow === "dead-letter") deadLetter(turn, oldest, "overflow", "", false);
-    else turn.ledger.finish(oldest, "expired", false);
+    else {
+      sendReceipt(turn, oldest, "expired", "overflow");
+      turn.ledger.finish(oldest, "expired", false);
+    }
   }
   return undefined;
 }
@@ -160,9 +165,10 @@ function tooLarge(bytes: number, maxBytes: number): Refusal {
   return refuse("message-too-large", `the message has ${bytes} bytes, the queue holds at most ${maxBytes}`);
 }
 
+/** The ready message that goes when there is no room: of those with the lowest priority, the oldest. */
 function oldestReady(turn: Turn): Entry | undefined {
   const { ledger } = turn;
-  let oldest = ledger.firstReady();
+  let oldest = ledger.ready.firstOf(0);
   for (const [position] of ledger.parked > 0 ? ledger.groups.values() : []) {
     if (position !== undefined && position < (oldest?.position ?? Number.POSITIVE_INFINITY)) {
       oldest = ledger.entries.get(position);
@@ -170,18 +176,10 @@ function oldestReady(turn: Turn): Entry | undefined {
   }
   if (oldest !== undefined) return oldest;
   if (ledger.untaken === 0) turn.seal();
-  return takeNext(turn);
+  return takeNext(turn) ?? ledger.ready.lowestAbove0();
 }
 
 /** Ends the ready messages at the head of the log whose time to live is over. */
 export function expireHead(turn: Turn): void {
   while (headExpiry(turn) <= turn.now) expire(turn, takeNext(turn)!);
-}
-
-/** When the message at the cursor expires, Infinity when there is none or it never does. */
-export function headExpiry(turn: Pick<Turn, "ledger" | "store">): number {
-  const { ledger, store } = turn;
-  if (ledger.untaken === 0) return Number.POSITIVE_INFINITY;
-  const expiresAt = store.log.record(store.log.next(ledger.cursor)!)!.expiresAt;
-  return expiresAt > 0 ? expiresAt : Number.POSITIVE_INFINITY;
 }

@@ -2,20 +2,26 @@
 // Decisions are queue.ts's; what leaves for other rooms goes through outbound.ts.
 import { DurableObject } from "cloudflare:workers";
 import { COMMIT_QUEUE, checkName, splitObjectName } from "../address.ts";
-import { directoryObject, type Env } from "../env.ts";
+import { directoryObject, type Env, handlerOf } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { readCommands } from "../link/commands.ts";
 import { DeliveryWriter } from "../link/deliveries.ts";
 import { type Published, type QueueResult, writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
 import { QueueStore } from "../log/store.ts";
+import { Pusher } from "../push/pusher.ts";
+import type { PushSpec } from "../push/spec.ts";
+import { creates, refusedResult } from "./absent.ts";
 import type { TurnCommand } from "./carry-out.ts";
+import { Management } from "./management.ts";
 import { Outbound } from "./outbound.ts";
 import { OutboxSender } from "./outbox-sender.ts";
-import { describe, listPrepared, peek } from "./peek.ts";
+import { describe } from "./peek.ts";
+import { PUSH_GATEWAY } from "./push-target.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
-import { Receipts } from "./receipts.ts";
-import type { Applied, PeekState, PreparedPage, QueueDescription, QueueRpc } from "./rpc.ts";
+import type { RedriveOptions } from "./redrive.ts";
+import type { Applied, PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
+import type { ScheduleSpec } from "./schedules.ts";
 import type { QueueSettingsPatch } from "./settings.ts";
 
 /** Commands that wait for the next turn, and who waits for their results. */
@@ -33,10 +39,6 @@ interface Answer {
   deliveries: Uint8Array | undefined;
 }
 
-/** Commands at whose first arrival a queue comes into being. */
-const CREATING = new Set<TurnCommand["type"]>([
-  ...(["publish", "attach", "receive", "transfer", "configure", "commit", "prepare"] as const),
-]);
 /** No object gets more calls in a millisecond. */
 const CALLS_PER_MS = 1_000;
 /** While something is on its way to other objects, this one wakes so often. */
@@ -52,7 +54,6 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   readonly #sql: DurableSql;
   readonly #outbound: Outbound;
   readonly #sender: OutboxSender;
-  readonly #receipts = new Receipts();
   #store: QueueStore;
   #queue: Queue | undefined;
   #introduction: Promise<Refusal | undefined> | undefined;
@@ -62,6 +63,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   /** Refs of waiting calls count down from here: leases of calls in an earlier life of this object must not look like theirs. */
   #lastCall = -Date.now() * CALLS_PER_MS;
   readonly #waiting = new Map<number, (packet: Uint8Array) => void>();
+  readonly #management: Management;
+  readonly #pusher: Pusher;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -73,9 +76,23 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#store = new QueueStore(this.#sql);
     const submit = (commands: TurnCommand[]) => this.#submit(commands);
     this.#outbound = new Outbound(env, this.#objectName, submit);
-    this.#sender = new OutboxSender(env, this.#objectName, {
-      submit,
-      arrived: (row, messages) => this.#receipts.arrived(row, messages),
+    this.#sender = new OutboxSender(env, this.#objectName, submit);
+    this.#pusher = new Pusher({
+      queue: name,
+      service: (binding) => handlerOf(env, binding),
+      settle: (settlements) => {
+        this.#submit([{ type: "settle", settlements }]).catch(() => undefined);
+      },
+    });
+    this.#management = new Management({
+      open: () => this.#open(),
+      unknown: () => this.#unknown(),
+      ready: (command) => this.#ready([command]),
+      carryOut: async (command) => {
+        const [result] = (await this.#submit([command])).results;
+        return result?.type === "refused" ? result.refusal : undefined;
+      },
+      figures: () => this.#pusher.figures,
     });
   }
 
@@ -168,28 +185,54 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#store = new QueueStore(this.#sql);
   }
 
-  async purge(): Promise<{ purged: number } | Refusal> {
-    const queue = this.#open();
-    if (queue === undefined) return this.#unknown();
-    const before = queue.ledger.counts.expired;
-    await this.#submit([{ type: "purge" }]);
-    return { purged: queue.ledger.counts.expired - before };
+  purge() {
+    return this.#management.purge();
+  }
+
+  peek(state: PeekState, limit: number) {
+    return this.#management.peek(state, limit);
+  }
+
+  listPrepared(after: number, limit: number) {
+    return this.#management.listPrepared(after, limit);
+  }
+
+  redrive(options: RedriveOptions) {
+    return this.#management.redrive(options);
+  }
+
+  endRedrive() {
+    return this.#management.endRedrive();
+  }
+
+  redriveTask() {
+    return this.#management.redriveTask();
+  }
+
+  setSchedule(id: string, spec: ScheduleSpec, record: Uint8Array) {
+    return this.#management.setSchedule(id, spec, record);
+  }
+
+  removeSchedule(id: string) {
+    return this.#management.removeSchedule(id);
+  }
+
+  schedules() {
+    return this.#management.schedules();
+  }
+
+  setPush(spec: PushSpec | undefined) {
+    return this.#management.setPush(spec);
+  }
+
+  describePush() {
+    return this.#management.describePush();
   }
 
   async setPaused(paused: boolean): Promise<QueueDescription | Refusal> {
     if (this.#open() === undefined) return this.#unknown();
     await this.#submit([{ type: "configure", patch: { paused } }]);
     return this.#describe();
-  }
-
-  async peek(state: PeekState, limit: number): Promise<Uint8Array | Refusal> {
-    const queue = this.#open();
-    return queue === undefined ? this.#unknown() : peek(queue, state, limit, Date.now());
-  }
-
-  async listPrepared(after: number, limit: number): Promise<PreparedPage | Refusal> {
-    const queue = this.#open();
-    return queue === undefined ? this.#unknown() : listPrepared(queue, after, limit);
   }
 
   async transfer(
@@ -202,23 +245,13 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     // The queue that sends was allowed to be: so is the one that it names.
     const refusal = await this.#ready([command], true);
     if (refusal !== undefined) return refusal;
-    const { results } = await this.#submit([command]);
-    const [result] = results;
-    return result?.type === "published"
-      ? result.messages.filter((message): message is Published => !isRefusal(message))
-      : [];
+    const [result] = (await this.#submit([command])).results;
+    const messages = result?.type === "published" ? result.messages : [];
+    return messages.filter((message): message is Published => !isRefusal(message));
   }
 
-  async receipts(rows: number[], waitMs: number): Promise<(Published[] | null)[]> {
-    return new Promise((resolve) => {
-      let timer: ReturnType<typeof setTimeout> | null = null;
-      const isLeft = (row: number) => this.#store.hasOutboxRow(row);
-      const giveUp = this.#receipts.wait(rows, isLeft, (receipts) => {
-        clearTimeout(timer);
-        resolve(receipts);
-      });
-      timer = setTimeout(giveUp, waitMs);
-    });
+  async arrivals(rows: number[], waitMs: number): Promise<(Published[] | null)[]> {
+    return this.#sender.arrivals(this.#store, rows, waitMs);
   }
 
   override async alarm(info?: AlarmInvocationInfo): Promise<void> {
@@ -271,7 +304,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
       resolve({ results: outcome.results.slice(at, at + commands.length), deliveries });
       at += commands.length;
     }
-    for (const [gateway, writer] of outcome.deliveries) this.#outbound.deliver(gateway, writer);
+    for (const [gateway, writer] of outcome.deliveries) {
+      if (gateway === PUSH_GATEWAY) this.#push(queue, writer);
+      else this.#outbound.deliver(gateway, writer);
+    }
     for (const [ref, writer] of outcome.received) this.#answer(ref, writer.take());
     this.#sender.send(this.#store, queue.ledger.nextOutboxId);
     this.#committing = true;
@@ -281,6 +317,12 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     };
     // A commit that fails resets the object; until then nothing may wait for ever.
     this.ctx.storage.sync().then(committed, committed);
+  }
+
+  /** Pushes wait for the turn to be durable by themselves: the output gate holds what leaves the object. */
+  #push({ ledger }: Queue, writer: DeliveryWriter): void {
+    const { spec } = ledger.push;
+    if (spec !== undefined) this.#pusher.take(spec, writer.take(), ledger.settings.backoff.baseMs > 0);
   }
 
   /** An alarm is a billed row, and moving it earlier is a trip to the scheduler: one that rings too early costs less. */
@@ -302,13 +344,16 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     // Connections may have ended while this object was away: their gateways are asked.
     this.#outbound.probe([...this.#queue.ledger.consumers.values()]);
     this.#sender.send(this.#store, this.#queue.ledger.nextOutboxId);
+    if (this.#queue.ledger.push.spec !== undefined) {
+      queueMicrotask(() => this.#submit([{ type: "resume-push" }]).catch(() => undefined));
+    }
     return this.#queue;
   }
 
   /** Makes sure the queue exists before commands that create it; the refusal when it may not, or when they do not. */
   async #ready(commands: TurnCommand[], declared = false): Promise<Refusal | undefined> {
     if (this.#open() !== undefined) return undefined;
-    if (!commands.some((command) => CREATING.has(command.type))) return this.#unknown();
+    if (!commands.some(creates)) return this.#unknown();
     this.#introduction ??= this.#introduce(declared).finally(() => {
       this.#introduction = undefined;
     });
@@ -348,14 +393,4 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   #nothing(ref: number): void {
     this.#answer(ref, new DeliveryWriter(this.#queue?.ledger.epoch ?? 0).take());
   }
-}
-
-/** What a command is answered when the queue does not exist and it does not create it: no lease can be held there. */
-function refusedResult(command: TurnCommand, refusal: Refusal): QueueResult {
-  if (refusal.kind !== "not-found") return { type: "refused", refusal };
-  if (command.type === "settle") return { type: "settled", settled: command.settlements.map(() => false) };
-  if (command.type === "hold") return { type: "settled", settled: command.hold.settlements.map(() => false) };
-  if (command.type === "decide") return { type: "refused", refusal };
-  if (command.type === "extend") return { type: "settled", settled: command.handles.map(() => false) };
-  return { type: "done", seq: 0 };
 }

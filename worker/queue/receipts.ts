@@ -1,44 +1,105 @@
-// What other objects answered to messages that a queue sent them, for those who wait for it: in memory only.
-import { MAX_RECEIPTS } from "../limits.ts";
-import type { Published } from "../link/results.ts";
+// Receipts: whoever asked for it is told how a message ended in this queue, and who settled it.
+import { parseAddress } from "../address.ts";
+import type { Reader } from "../bytes/reader.ts";
+import type { Writer } from "../bytes/writer.ts";
+import { isRefusal } from "../errors.ts";
+import { EMPTY_MESSAGE, JSON_BODY, type RecordView } from "../message/record.ts";
+import { Book } from "./book.ts";
+import { moveTarget } from "./destination.ts";
+import type { Entry } from "./entry.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Turn } from "./turn.ts";
 
-/** Hears the receipts of the rows it asked for, null for those that did not come. */
-type Waiting = { rows: number[]; missing: Set<number>; done: (receipts: (Published[] | null)[]) => void };
+/** How a message ended. */
+export type ReceiptOutcome = "ack" | "dead" | "expired";
 
-/**
- * Receipts by row of the outbox; the oldest are forgotten.
- *
- * @example const giveUp = receipts.wait([7], isWaiting, done); … receipts.arrived(7, [{ seq: 1, epoch, duplicate: false }]);
- */
-export class Receipts {
-  readonly #known = new Map<number, Published[]>();
-  readonly #waiting = new Set<Waiting>();
+/** The body of a receipt. */
+export interface Receipt {
+  /** The message's own. */
+  messageId: string;
+  queue: string;
+  epoch: number;
+  seq: number;
+  outcome: ReceiptOutcome;
+  /** Client id of who settled it, "" when nobody did or it is not known. */
+  client: string;
+  attempt: number;
+  /** ms since the epoch. */
+  time: number;
+  /** What a consumer said when it gave the message up. */
+  reason?: string;
+}
 
-  /**
-   * Waits for the receipts of rows.
-   *
-   * @param isLeft whether a row is still in the outbox: nothing else is worth waiting for
-   * @returns ends the waiting
-   */
-  wait(rows: number[], isLeft: (row: number) => boolean, done: Waiting["done"]): () => void {
-    const missing = new Set(rows.filter((row) => !this.#known.has(row) && isLeft(row)));
-    const waiting: Waiting = { rows, missing, done };
-    this.#waiting.add(waiting);
-    if (missing.size === 0) this.#tell(waiting);
-    return () => this.#tell(waiting);
+/* PERSISTED. A fact: u8 1 wanted | 0 done, f64 position. In a checkpoint: u32 × f64 position. */
+
+/** Positions of the messages before the cursor of which somebody wants a receipt: no other record is read when it ends. */
+export class Receipts extends Book {
+  readonly number = 4;
+  readonly #wanted = new Set<number>();
+
+  wants(position: number): boolean {
+    return this.#wanted.has(position);
   }
 
-  /** A row has come to where it was to go. */
-  arrived(row: number, messages: Published[]): void {
-    this.#known.set(row, messages);
-    for (const waiting of this.#waiting) {
-      if (waiting.missing.delete(row) && waiting.missing.size === 0) this.#tell(waiting);
-    }
-    if (this.#known.size > MAX_RECEIPTS) this.#known.delete(this.#known.keys().next().value!);
+  want(position: number): void {
+    this.#note(true, position);
+    this.#wanted.add(position);
   }
 
-  #tell(waiting: Waiting): void {
-    if (!this.#waiting.delete(waiting)) return;
-    waiting.done(waiting.rows.map((row) => this.#known.get(row) ?? null));
+  /** The message has ended, or moved. */
+  done(position: number): void {
+    this.#note(false, position);
+    this.#wanted.delete(position);
   }
+
+  replay(fact: Reader): void {
+    if (fact.u8() === 1) this.want(fact.f64());
+    else this.done(fact.f64());
+  }
+
+  save(to: Writer): void {
+    to.u32(this.#wanted.size);
+    for (const position of this.#wanted) to.f64(position);
+  }
+
+  load(from: Reader): void {
+    for (let left = from.u32(); left > 0; left--) this.#wanted.add(from.f64());
+  }
+
+  #note(wanted: boolean, position: number): void {
+    this.note((to) => {
+      to.u8(wanted ? 1 : 0);
+      to.f64(position);
+    });
+  }
+}
+
+/** The cursor has passed a message: its end must be told if its publisher asked for that. */
+export function watchReceipt(ledger: Ledger, position: number, view: RecordView): void {
+  if (view.wantsReceipt) ledger.receipts.want(position);
+}
+
+/** Sends the receipt of a message that is about to end, if one is wanted. */
+export function sendReceipt(turn: Turn, entry: Entry, outcome: ReceiptOutcome, reason = ""): void {
+  const { ledger, now, queue } = turn;
+  const { position, seq, ref, attempts: attempt } = entry;
+  if (!ledger.receipts.wants(position)) return;
+  ledger.receipts.done(position);
+  const { receiptTo, messageId, correlationId } = turn.store.log.record(position)!.decode();
+  const address = parseAddress(receiptTo);
+  if (isRefusal(address)) return;
+  const { epoch } = ledger;
+  const client = ledger.consumers.get(ref)?.client ?? "";
+  const receipt: Receipt = { messageId, queue, epoch, seq, outcome, client, attempt, time: now };
+  if (reason !== "") receipt.reason = reason;
+  turn.sendTo(moveTarget(address), {
+    ...EMPTY_MESSAGE,
+    topic: address.kind === "topic" ? address.name : "",
+    messageId: `receipt ${queue} ${epoch} ${seq}`,
+    correlationId,
+    bodyKind: JSON_BODY,
+    body: JSON.stringify(receipt),
+    qos: 2,
+    time: now,
+  });
 }

@@ -1,6 +1,10 @@
 // What a queue offers to the rest of the broker. The Queue object implements it; callers know nothing else of it.
 import type { Refusal } from "../errors.ts";
 import type { Published } from "../link/results.ts";
+import type { PushFigures } from "../push/pusher.ts";
+import type { PushSpec } from "../push/spec.ts";
+import type { RedriveOptions, RedriveTask } from "./redrive.ts";
+import type { Schedule, ScheduleSpec } from "./schedules.ts";
 import type { QueueSettings, QueueSettingsPatch } from "./settings.ts";
 
 /** Counts of one queue. accepted = ready + delayed + leased + settled + expired + deadLettered, always. */
@@ -32,6 +36,9 @@ export interface QueueDescription {
   settings: Omit<QueueSettings, "deadLetterTo"> & { deadLetterTo: string | null };
   stats: QueueStats;
 }
+
+/** Where a queue pushes its messages, and what came of it since its object woke. The secret is not shown. */
+export type PushDescription = Omit<PushSpec, "secret"> & PushFigures & { signed: boolean; created?: boolean };
 
 /** States that a peek can look at. */
 export type PeekState = "ready" | "delayed" | "leased";
@@ -76,6 +83,27 @@ export interface QueueRpc {
   removeUnused(): Promise<boolean>;
   /** Drops every ready message. */
   purge(): Promise<{ purged: number } | Refusal>;
+  /**
+   * Moves dead letters back to where they died, or elsewhere. Without a rate it is finished when this resolves; `conflict` while
+   * another task is under way.
+   */
+  redrive(options: RedriveOptions): Promise<RedriveTask | Refusal>;
+  /** Sets a recurring message by its id: a new one, or another in place of the one with this id. `record`: message/record.ts. */
+  setSchedule(
+    id: string,
+    spec: ScheduleSpec,
+    record: Uint8Array,
+  ): Promise<(Schedule & { created: boolean }) | Refusal>;
+  removeSchedule(id: string): Promise<Refusal | undefined>;
+  /** Recurring messages in the order of their ids. */
+  schedules(): Promise<Schedule[] | Refusal>;
+  /** Begins, changes or (undefined) ends pushing; undefined when there is none. */
+  setPush(spec: PushSpec | undefined): Promise<PushDescription | undefined | Refusal>;
+  describePush(): Promise<PushDescription | undefined | Refusal>;
+  /** Ends the task under way. */
+  endRedrive(): Promise<RedriveTask | undefined | Refusal>;
+  /** The task under way, or else the last one. */
+  redriveTask(): Promise<RedriveTask | undefined | Refusal>;
   setPaused(paused: boolean): Promise<QueueDescription | Refusal>;
   /** Up to `limit` records (message/record.ts) in a state, without changing anything. */
   peek(state: PeekState, limit: number): Promise<Uint8Array | Refusal>;
@@ -92,11 +120,11 @@ export interface QueueRpc {
     published?: boolean,
   ): Promise<Published[] | Refusal>;
   /**
-   * What became of messages that this queue put on their way, by the rows of its outbox: waits up to `waitMs` for their receipts.
+   * What became of messages that this queue put on their way, by the rows of its outbox: waits up to `waitMs` for their arrival.
    *
-   * @returns the receipts of each row, null for one whose receipts did not come or are not remembered any more
+   * @returns what the other objects answered to each row, null for one that has not arrived or is not remembered any more
    */
-  receipts(rows: number[], waitMs: number): Promise<(Published[] | null)[]>;
+  arrivals(rows: number[], waitMs: number): Promise<(Published[] | null)[]>;
   /** Messages that wait for their decision, oldest first; `after` is the key of the last one of the page before. */
   listPrepared(after: number, limit: number): Promise<PreparedPage | Refusal>;
 }

@@ -10,6 +10,8 @@ import {
 } from "../limits.ts";
 import { type Infer, object } from "../schema.ts";
 
+/** Priorities go from 0 to 9. */
+const MAX_LEVELS = 10;
 const MAX_COUNT = Number.MAX_SAFE_INTEGER;
 
 /** What `PUT /v1/queues/{name}` takes; absent fields keep their value. */
@@ -32,6 +34,7 @@ export const QUEUE_SETTINGS = object(
     maxBytes: { type: "integer", minimum: 1, maximum: MAX_COUNT, nullable: true },
     overflow: { type: "enum", values: ["reject", "drop-oldest", "dead-letter"] },
     dedupWindowMs: { type: "integer", minimum: 0, maximum: 7 * 86_400_000 },
+    priorities: { type: "integer", minimum: 1, maximum: MAX_LEVELS, boolean: true },
   },
   [],
 );
@@ -59,6 +62,8 @@ export interface QueueSettings {
   maxBytes: number | null;
   overflow: "reject" | "drop-oldest" | "dead-letter";
   dedupWindowMs: number;
+  /** How many levels of priority there are; true: as many as there are priorities, false: one. */
+  priorities: number | boolean;
   paused: boolean;
 }
 
@@ -73,6 +78,7 @@ export const DEFAULT_SETTINGS: QueueSettings = {
   maxBytes: null,
   overflow: "reject",
   dedupWindowMs: DEFAULT_DEDUP_WINDOW_MS,
+  priorities: true,
   paused: false,
 };
 
@@ -96,4 +102,15 @@ export function applySettings(settings: QueueSettings, patch: QueueSettingsPatch
     Object.entries(rest).filter(([name, value]) => value !== undefined && name in QUEUE_SETTINGS.fields),
   );
   return { ...settings, ...given, backoff: { ...settings.backoff, ...backoff } };
+}
+
+/** Settings as they were stored; those that are newer than the store have their defaults. */
+export function readSettings(text: string): QueueSettings {
+  return { ...DEFAULT_SETTINGS, ...(JSON.parse(text) as Partial<QueueSettings>) };
+}
+
+/** The level that a message's priority comes to, 0 the lowest; a priority beyond the levels counts as the highest. */
+export function levelOf({ priorities }: QueueSettings, priority: number): number {
+  const levels = priorities === true ? MAX_LEVELS : Number(priorities);
+  return Math.max(0, Math.min(priority, levels - 1));
 }

@@ -7,6 +7,7 @@ import type { Settlement } from "../link/settlement.ts";
 import type { Consumer } from "./consumers.ts";
 import type { Entry } from "./entry.ts";
 import { deadLetter, fail } from "./failures.ts";
+import { sendReceipt } from "./receipts.ts";
 import type { Turn } from "./turn.ts";
 
 /**
@@ -20,6 +21,7 @@ export function settle(turn: Turn, settlement: Settlement): boolean {
   if (entry === undefined) return ledger.outcomes.settled(settlement.lease, ledger.newestLease);
   switch (settlement.outcome) {
     case "ack":
+      sendReceipt(turn, entry, "ack");
       ledger.finish(entry, "settled", true);
       break;
     case "release":

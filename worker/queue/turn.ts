@@ -9,6 +9,7 @@ import type { Consumer } from "./consumers.ts";
 import { addId, beginIds, type DedupWindow } from "./dedup.ts";
 import type { Entry } from "./entry.ts";
 import { EventWriter } from "./events.ts";
+import { takeAhead } from "./head.ts";
 import type { Ledger } from "./ledger.ts";
 
 /** What a row may hold beyond MAX_ROW_BYTES of messages and stay under the platform's 2,000,000. */
@@ -184,6 +185,7 @@ export class Turn {
     this.#pending = new PendingRow();
     if (row.accepted.count > 0) this.ledger.accept(turn, row.accepted.count, row.accepted.bytes);
     if (row.matured.count > 0) this.ledger.mature(turn, row.matured.count, row.matured.bytes);
+    takeAhead(this.ledger, turn, messages);
   }
 
   /** Sends a leased message to the consumer that holds its lease. */

@@ -4,6 +4,9 @@ import { type Refusal, refuse } from "../errors.ts";
 import { isExact } from "../filter/filter.ts";
 import { FilterTrie } from "../filter/trie.ts";
 import { MAX_INTERESTS, MAX_TOPICS } from "../limits.ts";
+import type { RecordView } from "../message/record.ts";
+import { RecordFields } from "../selector/record-fields.ts";
+import { type Selector, selectorOf } from "../selector/selector.ts";
 import type { TopicStore } from "./store.ts";
 
 /** The targets of one topic, each once; durable if any of its interests is. */
@@ -12,6 +15,14 @@ export interface Target {
   readonly name: string;
   readonly queue: boolean;
   readonly durable: boolean;
+  /** It gets what one of these lets through; absent: everything. */
+  readonly selectors?: readonly Selector[];
+}
+
+/** A filter as it is kept here. */
+interface Entry extends RegisteredFilter {
+  /** Its selector, parsed when a topic first asks. */
+  parsed?: Selector | undefined;
 }
 
 /** One gateway's interest in one topic. */
@@ -39,9 +50,11 @@ export class Interests {
   /** By topic and target. */
   readonly #exact = new Map<string, Map<string, Exact>>();
   #exactCount = 0;
-  #trie = new FilterTrie<RegisteredFilter>();
+  #trie = new FilterTrie<Entry>();
   /** By filter and target. */
-  #filters = new Map<string, Map<string, RegisteredFilter>>();
+  #filters = new Map<string, Map<string, Entry>>();
+  /** Filters with a selector. */
+  #selective = 0;
   /** What was found out; at most one entry for each topic in memory. */
   readonly #targets = new Map<string, readonly Target[]>();
   readonly #pending = new Map<string, { topic: string; target: string; durable: boolean | undefined }>();
@@ -70,10 +83,27 @@ export class Interests {
     return targets;
   }
 
+  /** Who gets a message of a topic: a target that only wants what a selector lets through is asked about each. */
+  targetsOf(topic: string, record: RecordView): readonly Target[] {
+    const targets = this.targets(topic);
+    if (this.#selective === 0) return targets;
+    const fields = new RecordFields(record);
+    return targets.filter(
+      ({ selectors }) => selectors === undefined || selectors.some((selector) => selector.matches(fields)),
+    );
+  }
+
   /** Registers an interest, or changes what was known of it. `since`: the last packet's number for the target. */
-  add(filter: string, target: string, durable: boolean, since: number): Refusal | undefined {
+  add(
+    filter: string,
+    target: string,
+    durable: boolean,
+    since: number,
+    selector?: string,
+  ): Refusal | undefined {
     if (isQueue(target) || !isExact(filter)) {
-      this.#change(() => this.#addFilter({ filter, target, durable }));
+      const registered = { filter, target, durable, ...(selector === undefined ? {} : { selector }) };
+      this.#change(() => this.#addFilter(registered));
       return undefined;
     }
     const known = this.#exact.get(filter)?.get(target);
@@ -113,6 +143,7 @@ export class Interests {
     if (filters === undefined || this.#same(filters)) return;
     this.#trie = new FilterTrie();
     this.#filters = new Map();
+    this.#selective = 0;
     for (const filter of filters) this.#addFilter(filter);
     for (const change of meanwhile) change();
     this.#targets.clear();
@@ -144,12 +175,15 @@ export class Interests {
   #find(topic: string): readonly Target[] {
     const durable = new Map<string, boolean>();
     for (const [target, exact] of this.#exact.get(topic) ?? []) durable.set(target, exact.durable);
-    for (const filter of this.#trie.match(topic)) {
-      durable.set(filter.target, filter.durable || durable.get(filter.target) === true);
+    const entries = this.#trie.match(topic);
+    for (const { target, durable: kept } of entries) {
+      durable.set(target, kept || durable.get(target) === true);
     }
     return [...durable].map(([name, kept]) => {
       const queue = isQueue(name);
-      return { name, queue, durable: kept || queue };
+      const selectors = queue && this.#selective > 0 ? selectorsOf(entries, name) : undefined;
+      const target = { name, queue, durable: kept || queue };
+      return selectors === undefined ? target : { ...target, selectors };
     });
   }
 
@@ -162,9 +196,10 @@ export class Interests {
   /** Most questions to the Directory change nothing: then what is known of the topics stays. */
   #same(filters: RegisteredFilter[]): boolean {
     if (this.#trie.values !== filters.length) return false;
-    return filters.every(
-      ({ filter, target, durable }) => this.#filters.get(filter)?.get(target)?.durable === durable,
-    );
+    return filters.every(({ filter, target, durable, selector }) => {
+      const known = this.#filters.get(filter)?.get(target);
+      return known?.durable === durable && known.selector === selector;
+    });
   }
 
   #addFilter(filter: RegisteredFilter): void {
@@ -174,8 +209,10 @@ export class Interests {
       targets = new Map();
       this.#filters.set(filter.filter, targets);
     }
-    targets.set(filter.target, filter);
-    this.#trie.add(filter.filter, filter);
+    const entry = { ...filter };
+    targets.set(filter.target, entry);
+    this.#trie.add(filter.filter, entry);
+    if (filter.selector !== undefined) this.#selective++;
   }
 
   #removeFilter(filter: string, target: string): void {
@@ -185,6 +222,7 @@ export class Interests {
     targets!.delete(target);
     if (targets!.size === 0) this.#filters.delete(filter);
     this.#trie.remove(filter, known);
+    if (known.selector !== undefined) this.#selective--;
   }
 
   #setExact(topic: string, target: string, exact: Exact): void {
@@ -209,4 +247,16 @@ export class Interests {
   #note(topic: string, target: string, durable: boolean | undefined): void {
     this.#pending.set(`${topic}\0${target}`, { topic, target, durable });
   }
+}
+
+/** What the bindings of one queue let through; undefined when one of them has no selector, and so takes everything. */
+function selectorsOf(entries: Entry[], target: string): Selector[] | undefined {
+  const selectors: Selector[] = [];
+  for (const entry of entries) {
+    if (entry.target !== target) continue;
+    if (entry.selector === undefined) return undefined;
+    entry.parsed ??= selectorOf(entry.selector);
+    selectors.push(entry.parsed!);
+  }
+  return selectors;
 }

@@ -4,7 +4,7 @@ import { directoryObject, type Env } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { isExact } from "../filter/filter.ts";
 import { topicObjectName } from "./placement.ts";
-import type { ReadRequest, TopicRpc, TopicSubscribed } from "./rpc.ts";
+import type { TopicRpc, TopicSubscribe, TopicSubscribed } from "./rpc.ts";
 
 /** A Topic object that a filter was registered at. */
 export interface Registered {
@@ -20,11 +20,11 @@ const QUEUE = "queue:";
 
 /**
  * Registers a filter. It is effective when this resolves: what is published from then on reaches the target. The same target and
- * filter again changes `durable` and reads again.
+ * filter again changes `durable` and `selector`, and reads again.
  *
  * @param target `gateway-0`, or `queue:NAME` for a binding
  * @param durable what the target must get is stored until it has it
- * @param read what a gateway hands out with the answer
+ * @param more what a gateway hands out with the answer; which messages a queue gets, all if nothing is said
  * @returns the objects with their answers, in no order; for an exact filter one. Otherwise why it is not, or not everywhere,
  *   effective: `too-many`, or `unavailable`, after which the call is repeated or `unregisterFilter` called
  * @example await registerFilter(env, "default", "queue:jobs", "orders/+", true)
@@ -35,11 +35,11 @@ export async function registerFilter(
   target: string,
   filter: string,
   durable: boolean,
-  read?: ReadRequest,
+  more: Pick<TopicSubscribe, "read" | "selector"> = {},
 ): Promise<Registered[] | Refusal> {
-  const objects = await objectsToTell(env, namespace, target, filter, durable);
+  const request: TopicSubscribe = { target, filter, durable, ...more };
+  const objects = await objectsToTell(env, namespace, request);
   if (isRefusal(objects)) return objects;
-  const request = { target, filter, durable, ...(read === undefined ? {} : { read }) };
   const registered: Registered[] = [];
   let refused: Refusal | undefined;
   await eachOf(objects, async (objectName) => {
@@ -85,7 +85,7 @@ export async function unregisterFilter(
 export async function unbindQueue(env: Env, namespace: string, queue: string): Promise<Refusal | undefined> {
   const filters = await reached(() => directoryObject(env, namespace).bindings(queue));
   if (isRefusal(filters)) return filters;
-  for (const filter of filters) {
+  for (const { filter } of filters) {
     const outcome = await unregisterFilter(env, namespace, QUEUE + queue, filter);
     if (isRefusal(outcome)) return outcome;
   }
@@ -96,13 +96,13 @@ export async function unbindQueue(env: Env, namespace: string, queue: string): P
 async function objectsToTell(
   env: Env,
   namespace: string,
-  target: string,
-  filter: string,
-  durable: boolean,
+  { target, filter, durable, selector }: TopicSubscribe,
 ): Promise<string[] | Refusal> {
   // The one object of an exact filter keeps it; a binding stands in the books too, where the queue's bindings are found.
   if (isExact(filter) && !target.startsWith(QUEUE)) return [topicObjectName(env, namespace, filter)];
-  const added = await reached(() => directoryObject(env, namespace).addFilter(filter, target, durable));
+  const added = await reached(() =>
+    directoryObject(env, namespace).addFilter(filter, target, durable, selector),
+  );
   return isRefusal(added) ? added : owners(env, namespace, filter, added.objects);
 }
 

@@ -32,6 +32,8 @@ export interface TopicSubscribe {
   filter: string;
   /** What it must get is stored until it has it: messages of QoS 1 and 2, for a queue all. */
   durable: boolean;
+  /** Only for queues: which messages it gets; absent: all. */
+  selector?: string;
   /** Only for gateways: what to hand out with the answer. */
   read?: ReadRequest;
 }

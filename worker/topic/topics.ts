@@ -139,11 +139,11 @@ export class Topics {
    * @param since the number of the last packet made for the target
    */
   subscribe(
-    { target, filter, durable, read: request }: TopicSubscribe,
+    { target, filter, durable, selector, read: request }: TopicSubscribe,
     since: number,
     now: number,
   ): ReadAnswer | Refusal {
-    const refusal = this.interests.add(filter, target, durable, since);
+    const refusal = this.interests.add(filter, target, durable, since, selector);
     if (refusal !== undefined) return refusal;
     if (isQueue(target)) return nothing();
     return this.read(request ?? { filter, from: "new", retained: "none", limitBytes: 0 }, now);
@@ -237,7 +237,8 @@ export class Topics {
         return { seq: first.seq, epoch: first.epoch, duplicate: true };
       }
     }
-    const targets = this.interests.targets(topic);
+    view.setTime(now);
+    const targets = this.interests.targetsOf(topic, view);
     const refusal =
       (transferred ? undefined : this.#check(view, topic, targets, now)) ??
       (condition && checkCondition(condition, state.seq, targets.length));
@@ -246,7 +247,6 @@ export class Topics {
     state.time = now;
     view.setSeq(seq);
     view.setEpoch(state.epoch);
-    view.setTime(now);
     if (sequence !== undefined) this.#producers.add(topic, sequence, { seq, epoch: state.epoch }, now);
     if (messageId !== undefined) {
       this.#dedup.add(topic, messageId, { epoch: state.epoch, seq, time: now });

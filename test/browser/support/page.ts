@@ -1,5 +1,6 @@
 // What runs inside the page: the client under test, and a record of what it told. The tests call it from outside.
 import { type ConnectOptions, type ConsumeOptions, connect, type Dunlin } from "../../../client/index.ts";
+import { sharedSocket, steadyTimers } from "../../../client/tabs/index.ts";
 
 /** Everything that happened in the page, as JSON. */
 export interface PageLog {
@@ -15,10 +16,16 @@ export interface PageLog {
   errors: string[];
 }
 
+/** How to connect; `shared` names a connection to share with other tabs, `steady` asks for steady timers. */
+export interface OpenOptions extends Pick<ConnectOptions, "client" | "pingMs"> {
+  shared?: string;
+  steady?: boolean;
+}
+
 /** The page's functions, as `globalThis.page`. */
 export interface PageApi {
   log: PageLog;
-  open(url: string, options?: Pick<ConnectOptions, "client" | "pingMs">): Promise<string>;
+  open(url: string, options?: OpenOptions): Promise<string>;
   /** Sends the jobs `from` to `to - 1`, so many at a time; resolves when all are confirmed. */
   produce(queue: string, from: number, to: number, atOnce: number): Promise<void>;
   /** Acks every job it gets, after `workMs`; goes on until the client is closed. */
@@ -38,8 +45,9 @@ const log: PageLog = { confirmed: [], handedOut: [], acked: [], lost: [], states
 const page: PageApi = {
   log,
 
-  async open(url, options) {
-    dunlin = connect(url, options);
+  async open(url, { shared, steady, ...options } = {}) {
+    const timers = steady ? { every: steadyTimers() } : {};
+    dunlin = connect(url, { ...options, ...timers, ...(shared ? sharedSocket({ name: shared }) : {}) });
     dunlin.on("state", (state) => log.states.push(state));
     dunlin.on("error", (error) => log.errors.push(`${error.kind}: ${error.message}`));
     await dunlin.ready();

@@ -67,8 +67,14 @@ export class Tab {
 
 /** A browser and the site it visits. */
 export interface Site {
-  /** Opens the page in a tab of its own browser context, so that tabs can be offline one by one. */
-  newTab(): Promise<Tab>;
+  /**
+   * Opens the page in a tab of its own browser context, so that tabs can be offline one by one.
+   *
+   * @param options.beside a tab to share the context with, and so the origin's storage, locks and channels
+   * @param options.before what runs in the page before its own script
+   * @param options.strict with a policy that forbids workers
+   */
+  newTab(options?: { beside?: Tab; before?: () => void; strict?: boolean }): Promise<Tab>;
   close(): Promise<void>;
 }
 
@@ -77,6 +83,7 @@ export async function openSite(): Promise<Site> {
   const script = await bundlePage();
   const server = createServer((request, response) => {
     const isScript = request.url === "/page.js";
+    if (request.url === "/strict") response.setHeader("content-security-policy", "worker-src 'none'");
     response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
     response.end(isScript ? script : '<!doctype html><script type="module" src="/page.js"></script>');
   });
@@ -84,9 +91,11 @@ export async function openSite(): Promise<Site> {
   const { port } = server.address() as AddressInfo;
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: QUIET });
   return {
-    async newTab() {
-      const page = await (await browser.newContext()).newPage();
-      await page.goto(`http://127.0.0.1:${port}/`);
+    async newTab({ beside, before, strict } = {}) {
+      const context = beside?.context ?? (await browser.newContext());
+      const page = await context.newPage();
+      if (before) await page.addInitScript(before);
+      await page.goto(`http://127.0.0.1:${port}/${strict ? "strict" : ""}`);
       await page.waitForFunction(() => "page" in globalThis);
       return new Tab(page);
     },

@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { TopicRegistry } from "../../../worker/directory/registry.ts";
 import { isRefusal } from "../../../worker/errors.ts";
+import { MAX_BINDING_SELECTOR_CHARS } from "../../../worker/limits.ts";
 import { NodeSql } from "../../support/node-sql.ts";
 import { createRandom } from "../../support/random.ts";
 import { slowMatches } from "../filter/reference.ts";
@@ -22,7 +23,7 @@ describe("topics", () => {
   it("[HTT7] looking at an unknown namespace writes nothing", () => {
     expect(registry.listTopics("", 10)).toEqual({ topics: [] });
     expect(registry.topicObjects()).toEqual([]);
-    expect(registry.filtersOf("queue:q")).toEqual([]);
+    expect(registry.filtersOf("queue:q").map(({ filter }) => filter)).toEqual([]);
     registry.removeTopic("t", "ns:t");
     registry.removeFilter("#", "gateway-0");
     registry.removeTarget("gateway-0");
@@ -118,10 +119,10 @@ describe("filters", () => {
     registry.enter("ns:b", ["b"], true, 1);
     for (const filter of ["b", "a/#"]) registry.addFilter(filter, "queue:q", true);
     registry.addFilter("b", "queue:other", true);
-    expect(registry.filtersOf("queue:q")).toEqual(["a/#", "b"]);
+    expect(registry.filtersOf("queue:q").map(({ filter }) => filter)).toEqual(["a/#", "b"]);
     expect(registry.removeTarget("queue:q")).toEqual({ filters: ["a/#", "b"], objects: ["ns:a", "ns:b"] });
-    expect(registry.filtersOf("queue:q")).toEqual([]);
-    expect(registry.filtersOf("queue:other")).toEqual(["b"]);
+    expect(registry.filtersOf("queue:q").map(({ filter }) => filter)).toEqual([]);
+    expect(registry.filtersOf("queue:other").map(({ filter }) => filter)).toEqual(["b"]);
   });
 
   it("[FIL13] a namespace holds a limited number of them, and takes one more when one leaves", () => {
@@ -149,5 +150,52 @@ describe("filters", () => {
     ]);
     expect(registry.listTopics("", 9).topics).toEqual([{ name: "t", createdAt: 1 }]);
     expect(registry.objectsFor("#")).toEqual(["ns:#0"]);
+  });
+});
+
+describe("selectors of bindings", () => {
+  it("[SEL14] are kept, changed and taken away with their binding, and told to the objects", () => {
+    registry.addFilter("a", "queue:q", true, "x = 1");
+    registry.addFilter("b", "queue:q", true);
+    expect(registry.filtersOf("queue:q").map(({ selector }) => selector)).toEqual(["x = 1", undefined]);
+    registry.addFilter("a", "queue:q", true, "x = 2");
+    const reopened = new TopicRegistry(sql, "ns");
+    expect(reopened.enter("ns:a", ["a"], true, 1).filters).toEqual([
+      { filter: "a", target: "queue:q", durable: true, selector: "x = 2" },
+    ]);
+    reopened.addFilter("a", "queue:q", true);
+    expect(new TopicRegistry(sql, "ns").enter("ns:a", ["a"], true, 1).filters).toEqual([
+      { filter: "a", target: "queue:q", durable: true },
+    ]);
+  });
+
+  it("[SEL14] a table of before selectors is read, and takes them", () => {
+    const old = new NodeSql();
+    old.all(
+      "CREATE TABLE filter (filter TEXT NOT NULL, target TEXT NOT NULL, durable INTEGER NOT NULL, PRIMARY KEY (filter, target)) WITHOUT ROWID",
+    );
+    old.all("INSERT INTO filter VALUES ('a', 'queue:q', 1)");
+    const books = new TopicRegistry(old, "ns");
+    expect(books.filtersOf("queue:q")).toEqual([{ filter: "a", target: "queue:q", durable: true }]);
+    books.addFilter("b", "queue:q", true);
+    books.addFilter("a", "queue:q", true, "x = 1");
+    books.addFilter("c", "queue:q", true, "x = 3");
+    expect(new TopicRegistry(old, "ns").filtersOf("queue:q")).toEqual([
+      { filter: "a", target: "queue:q", durable: true, selector: "x = 1" },
+      { filter: "b", target: "queue:q", durable: true },
+      { filter: "c", target: "queue:q", durable: true, selector: "x = 3" },
+    ]);
+  });
+
+  it("[SEL8] those of one namespace have a limit together", () => {
+    const text = `x = '${"a".repeat(4_000)}'`;
+    const fits = Math.floor(MAX_BINDING_SELECTOR_CHARS / text.length);
+    for (let n = 0; n < fits; n++) {
+      expect(registry.addFilter(`f${n}`, "queue:q", true, text)).toHaveProperty("objects");
+    }
+    expect(registry.addFilter("more", "queue:q", true, text)).toMatchObject({ kind: "too-many" });
+    expect(registry.addFilter("more", "queue:q", true)).toHaveProperty("objects");
+    registry.removeFilter("f0", "queue:q");
+    expect(registry.addFilter("more", "queue:q", true, text)).toHaveProperty("objects");
   });
 });

@@ -5,6 +5,7 @@ import type { Protocol } from "../../../worker/gateway/connection.ts";
 import { Fanout, type TopicRun } from "../../../worker/gateway/fanout.ts";
 import type { Session, TopicSubscription } from "../../../worker/gateway/session.ts";
 import { RecordView, writeMessage } from "../../../worker/message/record.ts";
+import { selectorOf } from "../../../worker/selector/selector.ts";
 import { message } from "../../support/message.ts";
 
 /** A fan-out, and what its protocols were told: `NAME: topic body…` and `NAME: lag`. */
@@ -37,7 +38,14 @@ class Bench {
   subscription(client: string, filter: string, protocol: Protocol, session?: Session): TopicSubscription {
     const fields = { client, namespace: "n", protocol };
     return {
-      ...{ kind: "topic", ref: ++this.#lastRef, sub: this.#lastRef, filter, durable: false },
+      ...{
+        kind: "topic",
+        ref: ++this.#lastRef,
+        sub: this.#lastRef,
+        filter,
+        selector: undefined,
+        durable: false,
+      },
       session: session ?? (fields as unknown as Session),
       options: { qos: 0, noLocal: false, retainAsPublished: false, subscriptionId: 0 },
       ...{ credit: Number.POSITIVE_INFINITY, skipped: 0, woken: undefined, behind: undefined },
@@ -90,6 +98,44 @@ describe("the fan-out", () => {
     bench.deliver("t:3");
     expect(seen[0]).toBe(seen[1]);
     expect(seen[1]).not.toBe(seen[2]);
+  });
+
+  it("[SEL10] subscriptions with selectors get what theirs let through, and nothing else is sent or missing to them", () => {
+    const bench = new Bench();
+    const json = bench.protocol("json");
+    const add = (client: string, text: string, session?: Session) => {
+      const subscription = bench.subscription(client, "t", json, session);
+      subscription.selector = selectorOf(text);
+      bench.fanout.add(subscription);
+      return subscription;
+    };
+    add("all", "");
+    const ann = add("ann", "priority > 2");
+    add("bob", "priority > 2");
+    add("ann", "priority = 4", ann.session);
+    add("cid", "color = 'blue'");
+    const records = new Writer(256);
+    for (const seq of [1, 2, 3, 4, 5, 6]) {
+      writeMessage(
+        records,
+        message({ topic: "t", body: `${seq}`, seq, epoch: 1, priority: seq === 6 ? 0 : seq }),
+      );
+    }
+    bench.fanout.deliver("n", records.take());
+    expect(bench.told).toEqual([
+      ...["json: t 123456 to all1", "json: t 345 to ann1,bob1", "json: t 4 to ann1"],
+    ]);
+    expect(bench.sent).toBe(6 + 3 * 2 + 1);
+  });
+
+  it("[SEL10] what a subscription does not take is not kept for it while it reads what was before", () => {
+    const bench = new Bench();
+    const ann = bench.subscription("ann", "t", bench.protocol("json"));
+    ann.selector = selectorOf("messageId = 'none'");
+    ann.behind = { records: [], bytes: 0, dropped: 0 };
+    bench.fanout.add(ann);
+    expect(bench.deliver("t:1", "t:2")).toEqual([]);
+    expect(ann.behind).toEqual({ records: [], bytes: 0, dropped: 0 });
   });
 
   it("[SSN10] says how many messages of a topic are missing before one, but not across epochs", () => {

@@ -45,7 +45,7 @@ class Bench {
       removeFilter: (filter: string) =>
         call("unbind", () => ({ removed: this.bindings.delete(filter), objects: [] })),
       objectsFor: () => call("objects", () => []),
-      bindings: () => call("bindings", () => [...this.bindings]),
+      bindings: () => call("bindings", () => [...this.bindings].map((filter) => ({ filter }))),
     };
     const topic = {
       subscribe: () => call("subscribe", () => ({})),

@@ -62,7 +62,15 @@ class Bench {
 
   subscribe(session: Session, qos: Qos): void {
     const options = { qos, noLocal: false, retainAsPublished: qos > 0, subscriptionId: qos };
-    const request = { sub: 1, filter: "t", options, credit: 10 + qos, from: "new" as const, ref: 1 };
+    const request = {
+      sub: 1,
+      filter: "t",
+      selector: undefined,
+      options,
+      credit: 10 + qos,
+      from: "new" as const,
+      ref: 1,
+    };
     this.topics.subscribe(session, { ...request, retained: "none" }, (outcome: TopicPosition[] | Refusal) =>
       this.told.push("kind" in outcome ? outcome.kind : outcome.length),
     );

@@ -30,6 +30,7 @@ const messages: fc.Arbitrary<Message> = fc
     correlationId: text,
     headers: text,
     deaths: text,
+    receiptTo: text,
     priority: fc.nat({ max: 9 }),
     seq: whole,
     time: whole,

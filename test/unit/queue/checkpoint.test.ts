@@ -23,6 +23,7 @@ const entry = fc.record({
   time: whole,
   expiresAt: whole,
   group: fc.oneof(fc.constant(""), fc.constantFrom("a", "b"), name),
+  level: fc.constantFrom(0, 0, 0, 9),
   state: fc.constantFrom("ready" as const, "leased" as const, "waiting" as const),
   attempts: fc.nat({ max: 65_535 }),
   failures: fc.nat({ max: 65_535 }),
@@ -85,12 +86,12 @@ function shown(ledger: Ledger): unknown {
   return {
     ...{ epoch, nextSeq, newestLease, cursor, nextOutboxId, settings, counts, parked, untaken },
     entries: [...ledger.entries],
-    groups: [...ledger.groups],
+    groups: [...ledger.groups.values()],
     consumers: [...ledger.consumers.values()].map(({ inLine: _, ...consumer }) => consumer),
     sources: [...ledger.sources],
     segments: ledger.segments.entries(),
     outcomes: Buffer.from(ledger.outcomes.save()).toString("base64"),
-    ready: ledger.readyHeap.size,
+    ready: ledger.ready.size,
     timers: ledger.timers.size,
   };
 }

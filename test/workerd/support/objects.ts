@@ -1,5 +1,5 @@
 // The objects of the Worker under test, by name, and their eviction.
-import { evictDurableObject } from "cloudflare:test";
+import { evictDurableObject, listDurableObjectIds, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 
 interface Bindings {
@@ -38,4 +38,16 @@ export async function evict(stub: DurableObjectStub): Promise<void> {
   } catch (error) {
     if (!/not (currently )?running/i.test(String(error))) throw error;
   }
+}
+
+/** Ends an object in the midst of its work: its memory and its sockets are gone, its storage stays. */
+export async function crash(stub: DurableObjectStub): Promise<void> {
+  await runInDurableObject(stub, (_, state) => state.abort("the test has ended this object")).catch(
+    () => undefined,
+  );
+}
+
+/** The Topic objects that exist. */
+export function topicObjects(): Promise<DurableObjectId[]> {
+  return listDurableObjectIds(bindings.TOPIC);
 }

@@ -6,6 +6,7 @@ import {
   MAX_LEASE_MS,
   MAX_MESSAGE_ID_CHARS,
   MAX_NAME_BYTES,
+  MAX_REQUEST_TIMEOUT_MS,
   MAX_SESSION_EXPIRY_SECONDS,
   MIN_LEASE_MS,
 } from "../../limits.ts";
@@ -24,7 +25,8 @@ const leaseMs = { type: "integer", minimum: MIN_LEASE_MS, maximum: MAX_LEASE_MS 
 const place = { type: "integer", minimum: 0, maximum: MAX_INTEGER } as const;
 const delaySeconds = { type: "integer", minimum: 0, maximum: MAX_SESSION_EXPIRY_SECONDS } as const;
 const credit = { type: "integer", minimum: 0, maximum: MAX_CREDIT } as const;
-const RESUME = object({ sub, to, epoch: place, seq: place, credit }, ["sub", "to"]);
+const filter = { type: "any" } as const;
+const RESUME = object({ sub, to, epoch: place, seq: place, credit, filter }, ["sub", "to"]);
 
 export const HELLO = object(
   {
@@ -42,6 +44,8 @@ export const HELLO = object(
 );
 export const AUTH = object({ id, token }, ["id", "token"]);
 export const PUBLISH = object({ ...PUBLISH_FIELDS.fields, id, to }, ["to"]);
+const timeoutMs = { type: "integer", minimum: 1, maximum: MAX_REQUEST_TIMEOUT_MS } as const;
+export const REQUEST = object({ ...PUBLISH_FIELDS.fields, id, to, timeoutMs }, ["id", "to"]);
 export const SUBSCRIBE = object(
   {
     id,
@@ -50,7 +54,7 @@ export const SUBSCRIBE = object(
     credit,
     leaseMs,
     durable: { type: "string", minLength: 1, maxLength: MAX_CLIENT_ID_CHARS },
-    filter: { type: "any" },
+    filter,
     from: { type: "any" },
   },
   ["id", "sub", "to"],
@@ -90,6 +94,7 @@ export const FRAMES: ReadonlyMap<string, ObjectSpec> = new Map<string, ObjectSpe
   ["hello", HELLO],
   ["auth", AUTH],
   ["publish", PUBLISH],
+  ["request", REQUEST],
   ["subscribe", SUBSCRIBE],
   ["credit", CREDIT],
   ["unsubscribe", UNSUBSCRIBE],
@@ -104,7 +109,10 @@ export type ResumeEntry = Infer<typeof RESUME>;
 export type HelloFrame = Infer<typeof HELLO>;
 export type AuthFrame = Infer<typeof AUTH>;
 export type PublishFrame = Infer<typeof PUBLISH>;
+export type RequestFrame = Infer<typeof REQUEST>;
 export type SubscribeFrame = Infer<typeof SUBSCRIBE>;
+/** A subscribe whose `filter` is a selector's text, "" for none. */
+export type CheckedSubscribe = Omit<SubscribeFrame, "filter"> & { filter: string };
 export type CreditFrame = Infer<typeof CREDIT>;
 export type UnsubscribeFrame = Infer<typeof UNSUBSCRIBE>;
 export type SettleFrame = Infer<typeof SETTLE>;

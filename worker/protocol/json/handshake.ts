@@ -163,7 +163,9 @@ function willOf(
   const { to, delaySeconds = 0, ttlMs = 0, ...fields } = will;
   const address = parseAddress(to);
   if (isRefusal(address)) return address;
-  const forbidden = permits(principal, "publish", to);
+  const forbidden =
+    permits(principal, "publish", to) ??
+    (will.receiptTo === undefined ? undefined : permits(principal, "publish", will.receiptTo));
   if (forbidden !== undefined) return forbidden;
   const message = toMessage(fields, 0, maxBytes);
   const sound =

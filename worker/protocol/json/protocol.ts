@@ -5,6 +5,7 @@ import { type Refusal, refuse } from "../../errors.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Chunk, Connection, Protocol } from "../../gateway/connection.ts";
 import type { TopicRun } from "../../gateway/fanout.ts";
+import type { Requester } from "../../gateway/requester.ts";
 import type { QueueSubscription, Subscription, TopicSubscription } from "../../gateway/session.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES, MAX_PENDING_REQUESTS } from "../../limits.ts";
 import type { DeliveryView } from "../../link/deliveries.ts";
@@ -18,8 +19,6 @@ import { errorFrame, joinFrames, messageFrame } from "./render.ts";
 import { Requests } from "./requests.ts";
 import { JsonTopics } from "./topics.ts";
 
-/** Requests that other parts of the contract name and that this version does not serve. */
-const NOT_SERVED = new Set<unknown>(["request"]);
 const encoder = new TextEncoder();
 
 /** `dunlin.v1.json`. */
@@ -30,7 +29,10 @@ export class JsonProtocol implements Protocol {
   readonly #topics: JsonTopics;
   readonly #requests: Requests;
 
+  readonly #requester: Requester;
+
   constructor(broker: Broker) {
+    this.#requester = broker.requester;
     this.#topics = new JsonTopics(broker);
     this.#handshake = new Handshake(broker, this.#topics, (connection) => this.#goOn(connection));
     this.#requests = new Requests(broker, this.#topics);
@@ -98,8 +100,10 @@ export class JsonProtocol implements Protocol {
     connection.close(CLOSE.noHello, "no hello in time");
   }
 
-  /** A message of a topic or a queue that finds no connection is told as missing, or comes again. */
-  closed(): void {}
+  /** A message of a topic or a queue that finds no connection is told as missing, or comes again; a reply is for this connection. */
+  closed({ id }: Connection): void {
+    this.#requester.leave(id);
+  }
 
   ended(): void {}
 
@@ -163,10 +167,7 @@ function checkCount(connection: Connection, count: number): Refusal | undefined 
 function checkRequest(op: unknown, request: object): Refusal | undefined {
   const spec = typeof op === "string" ? FRAMES.get(op) : undefined;
   if (spec === undefined) {
-    return refuse(
-      NOT_SERVED.has(op) ? "not-supported" : "unknown-op",
-      `op ${JSON.stringify(op) ?? "(none)"} is not served`,
-    );
+    return refuse("unknown-op", `op ${JSON.stringify(op) ?? "(none)"} is not served`);
   }
   const wrong = checkObject(spec, request, "");
   if (wrong === undefined) return undefined;

@@ -3,7 +3,8 @@ import { errorBody, type Refusal } from "../../errors.ts";
 import type { DeliveryView } from "../../link/deliveries.ts";
 import { formatHandle } from "../../link/handle.ts";
 import type { Published } from "../../link/results.ts";
-import { queueMessageFields, quote } from "../../message/json.ts";
+import { queueMessageFields, quote, replyFields } from "../../message/json.ts";
+import type { Message } from "../../message/record.ts";
 
 /** The answer to a request that failed; without an id, a push. */
 export function errorFrame(id: number | undefined, refusal: Refusal): string {
@@ -21,6 +22,11 @@ export function publishedFrame(id: number, messageId: string, published: Publish
   // A message without a seq is prepared, and not in the log yet.
   const prepared = seq === 0 ? `,"prepared":true` : "";
   return `{"op":"ok","id":${id},"messageId":${quote(messageId)},"seq":${seq},"epoch":${epoch},"duplicate":${duplicate}${prepared}}`;
+}
+
+/** The reply to a request. */
+export function replyFrame(id: number, reply: Message): string {
+  return `{"op":"reply","id":${id},${replyFields(reply)}}`;
 }
 
 /** A message from a queue; `to` is its address as a JSON string. */

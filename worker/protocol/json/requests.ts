@@ -8,26 +8,30 @@ import { checkFilter } from "../../filter/filter.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Connection } from "../../gateway/connection.ts";
 import { PLAIN_OPTIONS, type QueueSubscription, type Session } from "../../gateway/session.ts";
-import { DEFAULT_CREDIT, MAX_CREDIT } from "../../limits.ts";
+import { DEFAULT_CREDIT, DEFAULT_REQUEST_TIMEOUT_MS, MAX_CREDIT } from "../../limits.ts";
 import { conditionOf } from "../../link/condition.ts";
 import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
-import { toMessage } from "../../message/fields.ts";
+import { type PublishFields, toMessage, toTopic } from "../../message/fields.ts";
+import type { Message } from "../../message/record.ts";
+import { checkFilterField } from "../../selector/selector.ts";
 import type { Answer } from "./answers.ts";
 import {
   type ByeFrame,
+  type CheckedSubscribe,
   type CommitFrame,
   type CreditFrame,
   checkFrom,
   type DecideFrame,
   type ExtendFrame,
   type PublishFrame,
+  type RequestFrame,
   type SettleFrame,
   type SubscribeFrame,
   type UnsubscribeFrame,
 } from "./frames.ts";
-import { errorFrame, okFrame, publishedFrame } from "./render.ts";
+import { errorFrame, okFrame, publishedFrame, replyFrame } from "./render.ts";
 import type { JsonTopics } from "./topics.ts";
 import { Transactions } from "./transactions.ts";
 
@@ -55,6 +59,8 @@ export class Requests {
     switch (op) {
       case "publish":
         return this.#publish(session, frame as PublishFrame, answer);
+      case "request":
+        return this.#request(connection, session, frame as RequestFrame, answer);
       case "settle":
         return this.#settle(session, frame as SettleFrame, answer);
       case "extend":
@@ -78,7 +84,7 @@ export class Requests {
     const { id, to } = frame;
     const address = addressOf(to, session.principal, "publish");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    const message = toMessage(frame, Date.now(), this.#maxMessageBytes);
+    const message = this.#messageOf(session, frame);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     this.#broker.traffic(session.namespace).messagesReceived++;
     if (frame.prepare !== undefined) {
@@ -96,6 +102,33 @@ export class Requests {
     );
   }
 
+  #request(connection: Connection, session: Session, frame: RequestFrame, answer: Answer): void {
+    const { id, to, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS } = frame;
+    const address = addressOf(to, session.principal, "publish");
+    if (isRefusal(address)) return answer(errorFrame(id, address));
+    const fields = this.#messageOf(session, frame);
+    const message =
+      address.kind === "queue" || isRefusal(fields) ? fields : toTopic(fields, address.name, session.client);
+    if (isRefusal(message)) return answer(errorFrame(id, message));
+    const { requester, traffic } = this.#broker;
+    traffic(session.namespace).messagesReceived++;
+    // What was asked for behind it does not wait for its reply.
+    answer(undefined);
+    const { namespace, client, principal } = session;
+    const asker = JSON.stringify([principal.subject, client]);
+    const asked = { namespace, owner: connection.id, asker, address: to, message, timeoutMs };
+    requester.ask({ ...asked, condition: conditionOf(frame) }, (outcome) => {
+      connection.write(isRefusal(outcome) ? errorFrame(id, outcome) : replyFrame(id, outcome));
+    });
+  }
+
+  #messageOf({ principal }: Session, fields: PublishFields): Message | Refusal {
+    return (
+      (fields.receiptTo && permits(principal, "publish", fields.receiptTo)) ||
+      toMessage(fields, Date.now(), this.#maxMessageBytes)
+    );
+  }
+
   #settle(session: Session, frame: SettleFrame, answer: Answer): void {
     const { id } = frame;
     const subscription = this.#subscription(session, frame, answer);
@@ -105,7 +138,7 @@ export class Requests {
     const { deliveries, settlements } = settles;
     this.#broker.links.queue(subscription.target).command({ type: "settle", settlements }, (result) => {
       const lost = lostOf(deliveries, result);
-      answer(replyFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
+      answer(answerFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
     });
   }
 
@@ -116,31 +149,34 @@ export class Requests {
     const handles = deliveries.map(parseHandle);
     this.#broker.links.queue(subscription.target).command({ type: "extend", handles, leaseMs }, (result) => {
       const lost = lostOf(deliveries, result);
-      answer(replyFrame(id, result, () => ({ extended: deliveries.length - lost.length, lost })));
+      answer(answerFrame(id, result, () => ({ extended: deliveries.length - lost.length, lost })));
     });
   }
 
   #subscribe(session: Session, frame: SubscribeFrame, answer: Answer): void {
-    const { id, to, durable, filter, from } = frame;
+    const { id, to, durable, from } = frame;
     const wrong = checkFrom(from);
     if (wrong !== undefined) return answer(errorFrame(id, refuse("bad-field", wrong)));
-    if (filter !== undefined) {
-      return answer(errorFrame(id, refuse("not-supported", "filters of message headers are not served")));
-    }
+    const filter = checkFilterField(frame.filter);
+    if (isRefusal(filter)) return answer(errorFrame(id, filter));
+    const checked = { ...frame, filter };
     if (to.startsWith(TOPIC)) {
       const topicFilter = to.slice(TOPIC.length);
-      if (durable === undefined) return this.#topics.subscribe(session, frame, topicFilter, answer);
-      return this.#subscribeDurably(session, frame, topicFilter, durable, answer);
+      if (durable === undefined) return this.#topics.subscribe(session, checked, topicFilter, answer);
+      return this.#subscribeDurably(session, checked, topicFilter, durable, answer);
     }
     const address = addressOf(to, session.principal, "consume");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    this.#consume(session, frame, address, answer);
+    this.#consume(session, checked, address, answer);
   }
 
-  /** A durable subscription is a queue that the topics feed: whoever consumes under its name shares what it keeps. */
+  /**
+   * A durable subscription is a queue that the topics feed: whoever consumes under its name shares what it keeps. So its binding
+   * carries everything, and each consumer has a selector of its own.
+   */
   #subscribeDurably(
     session: Session,
-    frame: SubscribeFrame,
+    frame: CheckedSubscribe,
     filter: string,
     name: string,
     answer: Answer,
@@ -160,16 +196,16 @@ export class Requests {
     });
   }
 
-  #consume(session: Session, frame: SubscribeFrame, address: Address, answer: Answer): void {
-    const { id, sub, credit = DEFAULT_CREDIT, leaseMs } = frame;
+  #consume(session: Session, frame: CheckedSubscribe, address: Address, answer: Answer): void {
+    const { id, sub, credit = DEFAULT_CREDIT, leaseMs, filter } = frame;
     const ref = 1 + Math.floor(Math.random() * REF_RANGE);
     const refusal = this.#broker.queues.subscribe(
       session,
-      { sub, address, credit, leaseMs, filter: "", options: PLAIN_OPTIONS, ref },
+      { sub, address, credit, leaseMs, filter, options: PLAIN_OPTIONS, ref },
       (result, epoch) => {
         const seq = result.type === "done" ? result.seq : 0;
         // A queue keeps what was not settled: nothing can be missing.
-        answer(replyFrame(id, result, () => ({ sub, epoch, seq, recovered: true })));
+        answer(answerFrame(id, result, () => ({ sub, epoch, seq, recovered: true })));
       },
     );
     if (refusal !== undefined) answer(errorFrame(id, refusal));
@@ -190,7 +226,7 @@ export class Requests {
       return answer(errorFrame(id, refuse("bad-field", text)));
     }
     this.#broker.queues.addCredit(subscription, add, (result) => {
-      answer(replyFrame(id, result, () => ({ credit })));
+      answer(answerFrame(id, result, () => ({ credit })));
     });
   }
 
@@ -204,7 +240,7 @@ export class Requests {
     const subscription = this.#subscription(session, frame, answer);
     if (subscription === undefined) return;
     this.#broker.queues.unsubscribe(subscription, (result) => {
-      answer(replyFrame(id, result, () => ({ sub })));
+      answer(answerFrame(id, result, () => ({ sub })));
     });
   }
 
@@ -237,7 +273,7 @@ export class Requests {
 }
 
 /** The answer that a result makes; none for success without an id. */
-function replyFrame(
+function answerFrame(
   id: number | undefined,
   result: QueueResult,
   fields: () => Record<string, unknown>,

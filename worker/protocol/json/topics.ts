@@ -5,13 +5,16 @@ import { checkFilter } from "../../filter/filter.ts";
 import { type Broker, topicLink } from "../../gateway/broker.ts";
 import type { TopicRun } from "../../gateway/fanout.ts";
 import { PLAIN_OPTIONS, type Session, type TopicSubscription } from "../../gateway/session.ts";
+import type { TopicRequest } from "../../gateway/topics.ts";
 import { conditionOf } from "../../link/condition.ts";
 import { toTopic } from "../../message/fields.ts";
 import { messageFields, quote } from "../../message/json.ts";
 import { type Message, RecordView } from "../../message/record.ts";
+import { RecordFields } from "../../selector/record-fields.ts";
+import { checkFilterField, selectorOf } from "../../selector/selector.ts";
 import type { From, TopicPosition } from "../../topic/rpc.ts";
 import type { Answer } from "./answers.ts";
-import type { PublishFrame, ResumeEntry, SubscribeFrame } from "./frames.ts";
+import type { CheckedSubscribe, PublishFrame, ResumeEntry } from "./frames.ts";
 import { errorFrame, okFrame, publishedFrame } from "./render.ts";
 
 /** A random number that fits a double exactly: refs of subscriptions. */
@@ -42,23 +45,29 @@ export class JsonTopics {
   }
 
   /** The answer comes once the subscription is effective, and before its messages. */
-  subscribe(session: Session, frame: SubscribeFrame, filter: string, answer: Answer): void {
+  subscribe(session: Session, frame: CheckedSubscribe, filter: string, answer: Answer): void {
     const { id, sub, credit, from = "new" } = frame;
-    this.#begin(session, { sub, filter, credit, from: from as From }, (outcome) => {
+    const selector = selectorOf(frame.filter);
+    this.#begin(session, { sub, filter, selector, credit, from: from as From }, (outcome) => {
       if (isRefusal(outcome)) return answer(errorFrame(id, outcome));
       const { epoch, seq, recovered } = place(filter, outcome);
       answer(okFrame(id, { sub, epoch, seq, recovered }));
     });
   }
 
-  /** Takes subscriptions up where an earlier connection left them; an event tells for each whether something is missing. */
+  /**
+   * Takes subscriptions up where an earlier connection left them; an event tells for each whether something is missing. What the
+   * session knows of a subscription's selector goes on unless the entry says another.
+   */
   resume(session: Session, entries: ResumeEntry[]): void {
-    for (const { sub, to, epoch = 0, seq = 0, credit } of entries) {
+    for (const entry of entries) {
+      const { sub, to, epoch = 0, seq = 0, credit } = entry;
       if (!to.startsWith(TOPIC)) continue;
       const filter = to.slice(TOPIC.length);
       const known = session.subscriptions.get(sub);
+      const before = known?.kind === "topic" && known.filter === filter ? known.selector : undefined;
       if (known !== undefined) this.#broker.sessions.unsubscribe(known);
-      this.#begin(session, { sub, filter, credit, from: { epoch, seq } }, (outcome) => {
+      const resumed = (outcome: TopicPosition[] | Refusal) => {
         const { connection } = session;
         if (isRefusal(outcome)) {
           const reason = `${outcome.kind}: ${outcome.message}`;
@@ -67,7 +76,14 @@ export class JsonTopics {
           const event = { op: "event", kind: "resumed", sub, ...place(filter, outcome) };
           connection?.write(JSON.stringify(event));
         }
-      });
+      };
+      const text = checkFilterField(entry.filter);
+      if (isRefusal(text)) {
+        resumed(text);
+        continue;
+      }
+      const selector = entry.filter === undefined ? before : selectorOf(text);
+      this.#begin(session, { sub, filter, selector, credit, from: { epoch, seq } }, resumed);
     }
   }
 
@@ -91,6 +107,8 @@ export class JsonTopics {
     const { session, sub } = subscription;
     let left = retained;
     for (const view = new RecordView(records); view.valid; view.next()) {
+      const isRetained = left-- > 0;
+      if (subscription.selector?.matches(new RecordFields(view)) === false) continue;
       while (subscription.credit <= 0) {
         this.#broker.flush();
         await new Promise<void>((resolve) => {
@@ -103,7 +121,7 @@ export class JsonTopics {
         });
         if (session.subscriptions.get(sub) !== subscription) return;
       }
-      this.#send(subscription, messageOf(view.decode(), left-- > 0));
+      this.#send(subscription, messageOf(view.decode(), isRetained));
     }
   }
 
@@ -145,16 +163,17 @@ export class JsonTopics {
 
   #begin(
     session: Session,
-    request: { sub: number; filter: string; credit: number | undefined; from: From },
+    request: Pick<TopicRequest, "sub" | "filter" | "selector" | "from"> & { credit: number | undefined },
     done: (outcome: TopicPosition[] | Refusal) => void,
   ): void {
-    const { sub, filter, credit = Number.POSITIVE_INFINITY, from } = request;
+    const { sub, filter, selector, credit = Number.POSITIVE_INFINITY, from } = request;
     const refusal = checkFilter(filter) ?? permits(session.principal, "subscribe", TOPIC + filter);
     if (refusal !== undefined) return done(refusal);
     const ref = 1 + Math.floor(Math.random() * REF_RANGE);
     const retained = from === "new" || from === "last" ? "send" : "none";
     const options = PLAIN_OPTIONS;
-    this.#broker.topics.subscribe(session, { sub, filter, options, credit, from, retained, ref }, done);
+    const wanted = { sub, filter, selector, options, credit, from, retained, ref } as const;
+    this.#broker.topics.subscribe(session, wanted, done);
   }
 }
 

@@ -8,7 +8,7 @@ import { maxMessageBytes } from "../../env.ts";
 import { isRefusal, type Refusal, refuse } from "../../errors.ts";
 import type { Broker } from "../../gateway/broker.ts";
 import type { Session } from "../../gateway/session.ts";
-import { COMMIT_RECEIPTS_MS } from "../../limits.ts";
+import { COMMIT_WAIT_MS } from "../../limits.ts";
 import { preparationOf } from "../../link/preparation.ts";
 import { type Message, writeMessage } from "../../message/record.ts";
 import type { Answer } from "./answers.ts";
@@ -93,7 +93,9 @@ export class Transactions {
     for (const { to, ...fields } of publish) {
       const address = parseAddress(to);
       if (isRefusal(address)) return address;
-      const refusal = permits(session.principal, "publish", to);
+      const { receiptTo = to } = fields;
+      const refusal =
+        permits(session.principal, "publish", to) ?? permits(session.principal, "publish", receiptTo);
       if (refusal !== undefined) return refusal;
       publishes.push({ address, fields });
     }
@@ -114,9 +116,9 @@ export class Transactions {
           // Later steps run outside of any event, so nothing else sends them.
           queueMicrotask(() => this.#broker.flush());
         }),
-      receipts: (queue, rows) =>
+      arrivals: (queue, rows) =>
         env.QUEUE.getByName(queueObjectName(namespace, queue))
-          .receipts(rows, COMMIT_RECEIPTS_MS)
+          .arrivals(rows, COMMIT_WAIT_MS)
           .catch(() => rows.map(() => null)),
     };
   }

@@ -1,5 +1,5 @@
 // PUBLISH packets and messages, one into the other: what the fields of the one are in the other.
-import { checkName } from "../../address.ts";
+import { checkName, isReplyTopic } from "../../address.ts";
 import { permits } from "../../auth/permission.ts";
 import type { Principal } from "../../auth/principal.ts";
 import { type Refusal, refuse } from "../../errors.ts";
@@ -60,6 +60,7 @@ export function messageOf(
     correlationId,
     headers,
     deaths: "",
+    receiptTo: "",
     ...body,
     priority: 0,
     qos,
@@ -188,7 +189,7 @@ export function publishRefusal(principal: Principal, topic: string): Refusal | u
   const name = topic.startsWith(QUEUE_PREFIX) ? topic.slice(QUEUE_PREFIX.length) : topic;
   const wrong = checkName(name);
   if (wrong !== undefined) return wrong;
-  if (topic.startsWith("$") && !topic.startsWith(QUEUE_PREFIX)) {
+  if (topic.startsWith("$") && !topic.startsWith(QUEUE_PREFIX) && !isReplyTopic(topic)) {
     return refuse("forbidden", "topics that begin with $ are the broker's own");
   }
   return permits(principal, "publish", addressOf(topic));

@@ -9,11 +9,14 @@ const REASONS: Partial<Record<ErrorKind, number>> = {
   "token-expired": ReasonCode.NotAuthorized,
   forbidden: ReasonCode.NotAuthorized,
   "wrong-namespace": ReasonCode.NotAuthorized,
+  // A reply's topic that leads to nobody (any more).
+  "not-found": ReasonCode.TopicNameInvalid,
   "not-declared": ReasonCode.NotAuthorized,
   "message-too-large": ReasonCode.PacketTooLarge,
   "queue-full": ReasonCode.QuotaExceeded,
   "too-many": ReasonCode.QuotaExceeded,
   unavailable: ReasonCode.ServerBusy,
+  timeout: ReasonCode.ServerBusy,
 };
 
 /**

@@ -105,6 +105,7 @@ export class Subscribing {
       {
         ...{ sub: known?.sub ?? nextSub(session), filter, options, ref: randomRef() },
         ...{ credit: Number.POSITIVE_INFINITY, from: "new", retained: wanted ? "send" : "none" },
+        selector: undefined,
       },
       (outcome) => done(isRefusal(outcome) ? outcome : qos),
     );

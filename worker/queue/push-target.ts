@@ -1,0 +1,66 @@
+// Where a queue pushes its messages, as a part of its books; and the consumer that stands for it.
+import type { Reader } from "../bytes/reader.ts";
+import type { Writer } from "../bytes/writer.ts";
+import type { PushSpec } from "../push/spec.ts";
+import { Book } from "./book.ts";
+import { attach, detach } from "./settle.ts";
+import type { Turn } from "./turn.ts";
+
+/** The gateway's name of the consumer that pushes: no gateway is called so. */
+export const PUSH_GATEWAY = "\0push";
+/** Its ref. Gateways choose theirs at random from 2^48. */
+const PUSH_REF = 1;
+/** What a lease lasts beyond the time that an answer may take. */
+const LEASE_MARGIN_MS = 15_000;
+
+/** PERSISTED, in a fact and in a checkpoint: text32, the spec as JSON, "" for none. */
+export class PushTarget extends Book {
+  readonly number = 5;
+  #spec: PushSpec | undefined;
+
+  get spec(): PushSpec | undefined {
+    return this.#spec;
+  }
+
+  set(spec: PushSpec | undefined): void {
+    this.note((to) => to.text32(textOf(spec)));
+    this.#spec = spec;
+  }
+
+  replay(fact: Reader): void {
+    const text = fact.text32();
+    this.set(text === "" ? undefined : (JSON.parse(text) as PushSpec));
+  }
+
+  save(to: Writer): void {
+    to.text32(textOf(this.#spec));
+  }
+
+  load(from: Reader): void {
+    this.replay(from);
+  }
+}
+
+/** Begins, changes or ends pushing; what was under way comes back at once. */
+export function setPush(turn: Turn, spec: PushSpec | undefined): void {
+  turn.ledger.push.set(spec);
+  detach(turn, [PUSH_REF]);
+  if (spec !== undefined) attachPush(turn, spec, false);
+}
+
+/** The object has woken: what it was pushing before is pushed again, as nobody knows how far it came. */
+export function resumePush(turn: Turn): void {
+  const { spec } = turn.ledger.push;
+  if (spec !== undefined) attachPush(turn, spec, true);
+}
+
+function attachPush(turn: Turn, { concurrency, timeoutMs }: PushSpec, resend: boolean): void {
+  attach(turn, {
+    ...{ ref: PUSH_REF, gateway: PUSH_GATEWAY, client: "push", filter: "", credit: concurrency },
+    ...{ leaseMs: timeoutMs + LEASE_MARGIN_MS, generation: 1, resend },
+  });
+}
+
+function textOf(spec: PushSpec | undefined): string {
+  return spec === undefined ? "" : JSON.stringify(spec);
+}
