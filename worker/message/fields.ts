@@ -14,7 +14,7 @@ import {
 } from "../limits.ts";
 import { type Infer, object } from "../schema.ts";
 import { fromBase64 } from "./base64.ts";
-import { type BodyKind, BYTES_BODY, JSON_BODY, type Message, RESERVED_ID, TEXT_BODY } from "./record.ts";
+import { type BodyKind, BYTES_BODY, JSON_BODY, type Message, TEXT_BODY } from "./record.ts";
 import { RESERVED_ID } from "./reserved.ts";
 
 const MAX_TIME = Number.MAX_SAFE_INTEGER;

@@ -3,7 +3,7 @@ import { parseAddress } from "../address.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Commit, CommitPublish } from "../link/commit.ts";
 import type { Committed, QueueResult } from "../link/results.ts";
-import { RESERVED_ID, RecordView } from "../message/record.ts";
+import { RecordView } from "../message/record.ts";
 import { RESERVED_ID } from "../message/reserved.ts";
 import { outboxTarget, publishTarget, transactionData } from "./destination.ts";
 import { checkRoom, publishOne } from "./publish.ts";

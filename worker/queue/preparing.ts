@@ -3,7 +3,7 @@ import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_PREPARED, MAX_PREPARED_BYTES } from "../limits.ts";
 import type { Preparation } from "../link/preparation.ts";
 import type { Published, QueueResult } from "../link/results.ts";
-import { EMPTY_MESSAGE, JSON_BODY, RESERVED_ID, RecordView } from "../message/record.ts";
+import { EMPTY_MESSAGE, JSON_BODY, RecordView } from "../message/record.ts";
 import { RESERVED_ID } from "../message/reserved.ts";
 import type { PreparedMessage } from "./prepared.ts";
 import { checkRoom, findDuplicate, store } from "./publish.ts";
