@@ -1,11 +1,11 @@
 // The part of a queue in a commit that another queue decides: its leases are held, then settled, or given their time back.
 import { type Refusal, refuse } from "../errors.ts";
 import { HOLD_MS, MAX_HELD } from "../limits.ts";
-import type { HoldRequest } from "../link/commit.ts";
+import { type HoldRequest, isSameCommit } from "../link/commit.ts";
 import type { QueueResult } from "../link/results.ts";
 import { outboxTarget, transactionData } from "./destination.ts";
 import { fail } from "./failures.ts";
-import type { Held } from "./holds.ts";
+import type { Held, Hold } from "./holds.ts";
 import { leasedBy, settle } from "./settle.ts";
 import type { Timed } from "./timers.ts";
 import type { Turn } from "./turn.ts";
@@ -19,7 +19,12 @@ export function hold(turn: Turn, { tx, decider, settlements }: HoldRequest): Que
   const { holds } = ledger;
   // The call came twice, as its answer was lost.
   if (holds.get(tx) !== undefined) return { type: "settled", settled: settlements.map(() => true) };
-  if (settlements.some(({ position }) => holds.isSameCommit(position, tx))) {
+  const earlier = settlements
+    .map(({ position }) => holds.holderOf(position))
+    .find((holder) => holder !== undefined && isSameCommit(holder.tx, tx));
+  if (earlier !== undefined) {
+    // Its caller is gone, most likely: the next attempt should not have to wait for it.
+    ask(turn, earlier);
     return refused(refuse("unavailable", "an earlier attempt of this commit is not decided yet; repeat it"));
   }
   const entries = settlements.map((settlement) => leasedBy(turn, settlement));
@@ -63,13 +68,16 @@ function letGo(turn: Turn, { settlement, deadline }: Held): void {
 export const holdTimes: Timed = {
   deadline: ({ holds }) => holds.deadline,
   run: (turn) => {
-    const { holds } = turn.ledger;
-    for (const { tx, decider } of holds.due(turn.now)) {
-      turn.sendRow(outboxTarget({ kind: "ask", name: decider }), transactionData(tx));
-      holds.asked(tx);
-    }
+    for (const hold of turn.ledger.holds.due(turn.now)) ask(turn, hold);
   },
 };
+
+/** Puts the question to the deciding queue on its way, unless it is: it is repeated until it is answered. */
+function ask(turn: Turn, { tx, decider, askAt }: Hold): void {
+  if (askAt === Number.POSITIVE_INFINITY) return;
+  turn.sendRow(outboxTarget({ kind: "ask", name: decider }), transactionData(tx));
+  turn.ledger.holds.asked(tx);
+}
 
 function refused(refusal: Refusal): QueueResult {
   return { type: "refused", refusal };

@@ -1,7 +1,6 @@
 // What a queue holds for commits that other queues decide: leases that neither end nor can be settled until the decision is known.
 import type { Reader } from "../bytes/reader.ts";
 import type { Writer } from "../bytes/writer.ts";
-import { isSameCommit } from "../link/commit.ts";
 import { readSettlement, type Settlement, writeSettlement } from "../link/settlement.ts";
 import { Book } from "./book.ts";
 
@@ -56,10 +55,9 @@ export class Holds extends Book {
     return this.#byTx.get(tx);
   }
 
-  /** Whether an attempt of the same commit holds the lease of the message at a position. */
-  isSameCommit(position: number, tx: string): boolean {
-    const holder = this.#byPosition.get(position);
-    return holder !== undefined && isSameCommit(holder, tx);
+  /** What holds the lease of the message at a position. */
+  holderOf(position: number): Hold | undefined {
+    return this.#byTx.get(this.#byPosition.get(position) ?? "");
   }
 
   /** Transactions whose deciding queue is to be asked now. */

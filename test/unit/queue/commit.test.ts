@@ -275,7 +275,10 @@ describe("the part of another queue", () => {
   it("[CMT11] another attempt of the same commit is told to come again, another commit that the lease is lost", () => {
     const { machine, held } = holding(1);
     hold(machine, "k~1", held);
-    expect(hold(machine, "k~2", held)).toMatchObject({ refusal: { kind: "unavailable" } });
+    for (const attempt of ["k~2", "k~3"]) {
+      expect(hold(machine, attempt, held)).toMatchObject({ refusal: { kind: "unavailable" } });
+    }
+    expect(outbox(machine), "asked at once, and once").toMatchObject([{ target: "\0ask:decider" }]);
     expect(hold(machine, "l~1", held)).toEqual({ type: "settled", settled: [false] });
   });
 
