@@ -26,6 +26,10 @@ export class Lease {
   waiting: MessageFrame | undefined;
   /** The broker said that the lease is not held any more. */
   lost = false;
+  /** Under which a once store knows the message. */
+  key = "";
+  /** The once store is being asked about it; it and what came after it wait. */
+  checking = false;
   /** Resolves with whether the settlement took effect; undefined while the lease is not settled. */
   settled: Promise<boolean> | undefined;
   #resolve: ((held: boolean) => void) | undefined;
@@ -85,15 +89,18 @@ export class SettleBatch implements Entry {
   /** Nothing more will be added: writes the frame. */
   seal(id: number, sub: number): void {
     this.id = id;
-    this.text = JSON.stringify({
-      op: "settle",
-      id,
+    this.text = JSON.stringify({ op: "settle", id, ...this.fields(sub) });
+  }
+
+  /** The outcomes, as a frame has them. */
+  fields(sub: number): object {
+    return {
       sub,
       ack: someOf(this.#ack),
       release: someOf(this.#release),
       fail: someOf(this.#fail),
       dead: someOf(this.#dead),
-    });
+    };
   }
 
   reply(frame: Reply): void {

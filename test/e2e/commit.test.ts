@@ -151,6 +151,7 @@ describe("commit over JSON", () => {
       5,
       "not-supported",
     );
+    expectError(await refused([{ to: "topic:$presence/room", body: 1 }]), 5, "not-supported");
     expectError(await refused([{ to: "topic:a", body: 1, delayMs: 5 }]), 1, "bad-field");
     expectError(await refused([{ to: "queue:in", body: 1, expectSeq: 7 }]), 4, "conflict");
     expectError(await refused([{ to: "elsewhere", body: 1 }]), 1, "bad-address");

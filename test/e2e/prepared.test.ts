@@ -102,6 +102,8 @@ describe("prepared messages", () => {
     expectError(await refused({ prepare: { ...CHECK, checkAfterMs: 999 } }), 1, "bad-field");
     expectError(await refused({ prepare: { ...CHECK, checks: 0 } }), 1, "bad-field");
     expectError(await refused({ prepare: CHECK, expectSeq: 0 }), 5, "not-supported");
+    const request = { op: "request", to: "queue:q", body: 1, prepare: CHECK };
+    expectError(await wire.error(request), 5, "not-supported");
     const decision = { op: "decide", messageId: "m", outcome: "commit" };
     expectError(await wire.error({ ...decision, to: "topic:t" }), 5, "not-supported");
     expectError(await wire.error({ ...decision, to: "queue:none" }), 4, "not-found");

@@ -7,6 +7,7 @@ import { MAX_BATCH, MAX_COMMIT_QUEUES } from "../limits.ts";
 import { type Commit, type CommitPublish, transactionOf } from "../link/commit.ts";
 import { type SETTLE_FIELDS, type Settlements, settlementsOf } from "../link/settle-fields.ts";
 import { freshId, type PublishFields, toMessage, toTopic } from "../message/fields.ts";
+import { isPresence } from "../message/presence.ts";
 import { type Message, writeMessage } from "../message/record.ts";
 import type { Infer } from "../schema.ts";
 
@@ -115,7 +116,8 @@ function messagesOf(publishes: PublishWish[], decider: string, origin: Origin): 
   const messages: Message[] = [];
   for (const [at, { address, fields }] of publishes.entries()) {
     const given =
-      notServed(fields, isOwn(address, decider)) ?? toMessage(fields, origin.now, origin.maxMessageBytes);
+      notServed(fields, address, isOwn(address, decider)) ??
+      toMessage(fields, origin.now, origin.maxMessageBytes);
     const message =
       isRefusal(given) || address.kind === "queue" ? given : toTopic(given, address.name, origin.client);
     if (isRefusal(message)) return refuse(message.kind, `publish[${at}]: ${message.message}`);
@@ -125,7 +127,14 @@ function messagesOf(publishes: PublishWish[], decider: string, origin: Origin): 
 }
 
 /** Fields whose promise a commit cannot keep at an address that does not decide. */
-function notServed({ producer, prepare, expectSeq }: PublishFields, own: boolean): Refusal | undefined {
+function notServed(
+  { producer, prepare, expectSeq }: PublishFields,
+  { kind, name }: Address,
+  own: boolean,
+): Refusal | undefined {
+  if (kind === "topic" && isPresence(name)) {
+    return refuse("not-supported", "who is present is told by presence itself, not by commits");
+  }
   if (producer !== undefined || prepare !== undefined) {
     return refuse("not-supported", "a commit takes neither producer nor prepare");
   }

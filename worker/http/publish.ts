@@ -1,14 +1,17 @@
 // POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
+
 import { permits } from "../auth/permission.ts";
+import { ANYONE } from "../auth/principal.ts";
 import { Writer } from "../bytes/writer.ts";
 import { maxMessageBytes, topicTarget } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
-import { MAX_BATCH, MAX_FRAME_BYTES } from "../limits.ts";
+import { MAX_BATCH, MAX_CLIENT_ID_CHARS, MAX_FRAME_BYTES } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
 import { type Condition, conditionOf } from "../link/condition.ts";
 import { type Preparation, preparationOf } from "../link/preparation.ts";
 import { type Published, type QueueResults, readResults } from "../link/results.ts";
 import { PUBLISH_FIELDS, type PublishFields, toMessage, toTopic, withPayload } from "../message/fields.ts";
+import { isPresence } from "../message/presence.ts";
 import { type Message, writeMessage } from "../message/record.ts";
 import type { Applied } from "../queue/rpc.ts";
 import { check } from "../schema.ts";
@@ -60,10 +63,31 @@ export async function publishToQueue(call: QueueCall): Promise<Response | Refusa
 
 /** POST /v1/topics/{name}/messages: hands what the request carries to whoever is interested. */
 export async function publishToTopic(call: TopicCall): Promise<Response | Refusal> {
+  const publisher = isPresence(call.name) ? memberOf(call) : "";
+  if (isRefusal(publisher)) return publisher;
   const { env, namespace, name } = call;
   const destination = topicTarget(env, namespace, name);
-  const adapt = (message: Message) => toTopic(message, name, "");
+  const adapt = (message: Message) => toTopic(message, name, publisher);
   return publish({ ...call, destination, adapt, prepares: false });
+}
+
+/**
+ * The id by which a caller without a session is in a room: its token's `sub`, or what `Dunlin-Client` adds to that. Without
+ * authentication anyone may use any.
+ */
+function memberOf({ request, principal }: Call): string | Refusal {
+  const { subject } = principal;
+  const named = request.headers.get("dunlin-client") ?? subject;
+  if (named.length > MAX_CLIENT_ID_CHARS) {
+    return refuse(
+      "bad-field",
+      `Dunlin-Client has at most ${MAX_CLIENT_ID_CHARS} characters, got ${named.length}`,
+    );
+  }
+  if (principal === ANYONE || (subject !== "" && (named === subject || named.startsWith(`${subject}/`))))
+    return named;
+  const own = JSON.stringify(subject);
+  return refuse("forbidden", `Dunlin-Client is the token's sub ${own} or begins with it and "/"`);
 }
 
 async function publish(call: PublishCall): Promise<Response | Refusal> {
@@ -89,7 +113,9 @@ export async function readOne(call: Call): Promise<Outgoing | Refusal> {
   if (type === BATCH || type === CLOUD_EVENT_BATCH)
     return refuse("bad-field", `this takes one message, not ${type}`);
   const common = publishHeaders(headers);
-  return isRefusal(common) ? common : readMessage(call, common);
+  if (isRefusal(common)) return common;
+  if (common.prepare !== undefined) return refuse("not-supported", "a request cannot be prepared");
+  return readMessage(call, common);
 }
 
 async function readMessage(call: Call, common: PublishFields): Promise<Outgoing | Refusal> {

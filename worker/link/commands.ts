@@ -28,7 +28,8 @@ export interface ConsumerSpec {
 export type QueueCommand =
   /** Records without a condition, or one record with it. */
   | { type: "publish"; records: Uint8Array; condition?: Condition }
-  | { type: "settle"; settlements: Settlement[] }
+  /** `by`: ref of the consumer that settles, when it is known. */
+  | { type: "settle"; settlements: Settlement[]; by?: number }
   | { type: "extend"; handles: Handle[]; leaseMs: number }
   | { type: "attach"; consumer: ConsumerSpec }
   | { type: "credit"; ref: number; add: number }
@@ -56,9 +57,10 @@ export type QueueCommand =
  *   6 pause, 7 detach   u32 count × f64 ref
  *   8 publish on condition   condition (condition.ts), u32 length of the record, record
  *   9 attach   as 4, then text16 client, text16 filter
- *  10 commit   commit (commit.ts)     11 hold   hold (commit.ts)     12 conclude   text16 tx, u8 committed
- *  13 resolve  text16 tx, text16 participant
- *  14 prepare  preparation (preparation.ts), u32 length of the record, record     15 decide   text16 messageId, u8 commit
+ *  10 settle by a consumer   f64 ref, then as 2
+ *  11 commit   commit (commit.ts)     12 hold   hold (commit.ts)     13 conclude   text16 tx, u8 committed
+ *  14 resolve  text16 tx, text16 participant
+ *  15 prepare  preparation (preparation.ts), u32 length of the record, record     16 decide   text16 messageId, u8 commit
  */
 const VERSION = 1;
 const PUBLISH = 1;
@@ -70,12 +72,13 @@ const PAUSE = 6;
 const DETACH = 7;
 const PUBLISH_IF = 8;
 const ATTACH = 9;
-const COMMIT = 10;
-const HOLD = 11;
-const CONCLUDE = 12;
-const RESOLVE = 13;
-const PREPARE = 14;
-const DECIDE = 15;
+const SETTLE_BY = 10;
+const COMMIT = 11;
+const HOLD = 12;
+const CONCLUDE = 13;
+const RESOLVE = 14;
+const PREPARE = 15;
+const DECIDE = 16;
 
 /**
  * Collects commands into one packet.
@@ -120,7 +123,8 @@ export class CommandWriter {
         to.raw(command.records);
         return;
       case "settle":
-        to.u8(SETTLE);
+        to.u8(command.by === undefined ? SETTLE : SETTLE_BY);
+        if (command.by !== undefined) to.f64(command.by);
         writeSettlements(to, command.settlements);
         return;
       case "extend":
@@ -178,6 +182,8 @@ function readCommand(from: Reader): QueueCommand {
     }
     case SETTLE:
       return { type: "settle", settlements: readSettlements(from) };
+    case SETTLE_BY:
+      return { type: "settle", by: from.f64(), settlements: readSettlements(from) };
     case EXTEND: {
       const leaseMs = from.f64();
       return { type: "extend", leaseMs, handles: times(from.u32(), () => readHandle(from)) };

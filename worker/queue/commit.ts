@@ -7,7 +7,7 @@ import { RecordView } from "../message/record.ts";
 import { RESERVED_ID } from "../message/reserved.ts";
 import { outboxTarget, publishTarget, transactionData } from "./destination.ts";
 import { checkRoom, publishOne } from "./publish.ts";
-import { leasedBy, settle } from "./settle.ts";
+import { leasedBy, NOBODY, settle } from "./settle.ts";
 import type { Turn } from "./turn.ts";
 
 /** Its key is in the dedup window like the id of a message, so that a repeated commit is known for as long as a message would be. */
@@ -34,7 +34,7 @@ export function commit(turn: Turn, wanted: Commit): QueueResult {
 
   // Released messages count as ready again: they must not take the room that was found for the new ones.
   const messages = publishes.map((publish) => send(turn, publish));
-  for (const settlement of settlements) settle(turn, settlement);
+  for (const settlement of settlements) settle(turn, settlement, NOBODY);
   for (const name of participants) {
     turn.sendRow(outboxTarget({ kind: "conclude", name }), transactionData(tx));
   }

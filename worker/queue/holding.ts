@@ -4,9 +4,10 @@ import { HOLD_MS, MAX_HELD } from "../limits.ts";
 import { type HoldRequest, isSameCommit } from "../link/commit.ts";
 import type { QueueResult } from "../link/results.ts";
 import { outboxTarget, transactionData } from "./destination.ts";
+import { EVERYONE } from "./everyone.ts";
 import { fail } from "./failures.ts";
 import type { Held, Hold } from "./holds.ts";
-import { leasedBy, settle } from "./settle.ts";
+import { leasedBy, NOBODY, settle } from "./settle.ts";
 import type { Timed } from "./timers.ts";
 import type { Turn } from "./turn.ts";
 
@@ -49,7 +50,7 @@ export function conclude(turn: Turn, tx: string, committed: boolean): void {
   if (known === undefined) return;
   holds.end(tx);
   for (const held of known.held) {
-    if (committed) settle(turn, held.settlement);
+    if (committed) settle(turn, held.settlement, NOBODY);
     else letGo(turn, held);
   }
 }
@@ -58,7 +59,8 @@ function letGo(turn: Turn, { settlement, deadline }: Held): void {
   const { ledger, now } = turn;
   const entry = leasedBy(turn, settlement)!;
   // Its consumer has gone meanwhile; an HTTP call (negative) holds its leases without being there.
-  const left = entry.ref > 0 && ledger.consumers.get(entry.ref) === undefined;
+  const { consumers } = ledger;
+  const left = entry.ref === EVERYONE ? !consumers.attached : entry.ref > 0 && !consumers.get(entry.ref);
   if (left) ledger.giveBack(entry, false, false, 0);
   else if (deadline <= now) fail(turn, entry, "lease expired", undefined, false);
   else ledger.extend(entry, deadline);

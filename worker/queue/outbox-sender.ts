@@ -150,7 +150,8 @@ export class OutboxSender {
         ? await topicTarget(this.#env, namespace, name).transfer(source, id, data)
         : await this.#queue(name).transfer(source, id, data, kind === "publish");
     if (isRefusal(outcome)) throw new Error(outcome.message);
-    return outcome;
+    // They are beyond the limits that a publish can meet.
+    return outcome.filter((message): message is Published => !isRefusal(message));
   }
 
   async #apply(name: string, command: QueueCommand) {

@@ -3,6 +3,7 @@ import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Condition } from "../link/condition.ts";
 import type { Published } from "../link/results.ts";
 import { RecordView } from "../message/record.ts";
+import { elect } from "./active.ts";
 import { checkCondition } from "./conditions.ts";
 import { dispatch } from "./dispatch.ts";
 import type { Entry } from "./entry.ts";
@@ -150,6 +151,7 @@ function fits(turn: Turn, count: number, bytes: number): boolean {
 
 /** Messages that consumers wait for are not in the way. */
 function makeWay(turn: Turn): void {
+  elect(turn);
   if (!turn.ledger.consumers.waiting) return;
   turn.seal();
   dispatch(turn);

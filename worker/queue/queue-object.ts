@@ -1,43 +1,33 @@
 // The shell of a queue: the only code that touches its object's storage transaction, alarm and calls to other objects.
 // Decisions are queue.ts's; what leaves for other rooms goes through outbound.ts.
 import { DurableObject } from "cloudflare:workers";
-import { COMMIT_QUEUE, checkName, splitObjectName } from "../address.ts";
+
+import { COMMIT_QUEUE, splitObjectName } from "../address.ts";
 import { directoryObject, type Env, handlerOf } from "../env.ts";
-import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { type Refusal, refuse } from "../errors.ts";
+import { hash } from "../hash.ts";
+
 import { readCommands } from "../link/commands.ts";
 import { DeliveryWriter } from "../link/deliveries.ts";
-import { type Published, type QueueResult, writeResults } from "../link/results.ts";
+import { writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
 import { QueueStore } from "../log/store.ts";
 import { Pusher } from "../push/pusher.ts";
 import type { PushSpec } from "../push/spec.ts";
-import { creates, refusedResult } from "./absent.ts";
-import type { TurnCommand } from "./carry-out.ts";
+
+import { CREATING, refusedResult, type TurnCommand } from "./carry-out.ts";
+
 import { Management } from "./management.ts";
 import { Outbound } from "./outbound.ts";
 import { OutboxSender } from "./outbox-sender.ts";
 import { describe } from "./peek.ts";
+import type { Answer, Pending } from "./pending.ts";
 import { PUSH_GATEWAY } from "./push-target.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
 import type { RedriveOptions } from "./redrive.ts";
-import type { Applied, PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
+import type { Applied, PeekState, QueueDescription, QueueRpc, ReceiveOptions } from "./rpc.ts";
 import type { ScheduleSpec } from "./schedules.ts";
-import type { QueueSettingsPatch } from "./settings.ts";
-
-/** Commands that wait for the next turn, and who waits for their results. */
-interface Pending {
-  commands: TurnCommand[];
-  /** The gateway that waits, if it is one. */
-  gateway: string | undefined;
-  resolve: (answer: Answer) => void;
-  reject: (error: unknown) => void;
-}
-
-/** The results of commands, and what the gateway that sent them gets along. */
-interface Answer {
-  results: QueueResult[];
-  deliveries: Uint8Array | undefined;
-}
+import { checkPatch, DEFAULT_SETTINGS, type QueueSettingsPatch } from "./settings.ts";
 
 /** No object gets more calls in a millisecond. */
 const CALLS_PER_MS = 1_000;
@@ -79,6 +69,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#sender = new OutboxSender(env, this.#objectName, submit);
     this.#pusher = new Pusher({
       queue: name,
+      mark: hash(this.#objectName).toString(36),
+      hosts: env.DUNLIN_PUSH_HOSTS,
       service: (binding) => handlerOf(env, binding),
       settle: (settlements) => {
         this.#submit([{ type: "settle", settlements }]).catch(() => undefined);
@@ -113,18 +105,22 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     return deliveries === undefined ? { results: written } : { results: written, deliveries };
   }
 
-  async receive(max: number, waitMs: number, leaseMs: number | undefined): Promise<Uint8Array | Refusal> {
+  async receive({ max, waitMs, leaseMs, filter }: ReceiveOptions): Promise<Uint8Array | Refusal> {
     const ref = --this.#lastCall;
-    const command: TurnCommand = { type: "receive", ref, max, leaseMs, wait: waitMs > 0 };
+    const command: TurnCommand = { type: "receive", ref, max, leaseMs, filter, wait: waitMs > 0 };
     const refusal = await this.#ready([command]);
     if (refusal !== undefined) return refusal;
     const packet = new Promise<Uint8Array>((resolve) => {
       this.#waiting.set(ref, resolve);
     });
-    await this.#submit([command]).catch((error: unknown) => {
+    const { results } = await this.#submit([command]).catch((error: unknown) => {
       this.#waiting.delete(ref);
       throw error;
     });
+    if (results[0]?.type === "refused") {
+      this.#waiting.delete(ref);
+      return results[0].refusal;
+    }
     const withdraw = () => this.#submit([{ type: "withdraw", ref }]).then(() => this.#nothing(ref));
     const timer = waitMs > 0 ? setTimeout(withdraw, waitMs) : null;
     if (timer === null) this.#nothing(ref);
@@ -134,17 +130,22 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   async declare(patch: QueueSettingsPatch): Promise<(QueueDescription & { created: boolean }) | Refusal> {
-    const wrong = this.#checkDeadLetterTo(patch.deadLetterTo);
+    const open = this.#open();
+    const wrong = checkPatch(this.#name, open?.settings ?? DEFAULT_SETTINGS, patch);
     if (wrong !== undefined) return wrong;
-    const created = this.#open() === undefined;
+    const created = open === undefined;
     const refusal = await this.#ready([{ type: "configure", patch }], true);
     if (refusal !== undefined) return refusal;
-    await this.#submit([{ type: "configure", patch }]);
-    return { ...this.#describe(), created };
+    const { results } = await this.#submit([{ type: "configure", patch }]);
+    return results[0]?.type === "refused" ? results[0].refusal : { ...this.#describe(), created };
   }
 
   async describe(): Promise<QueueDescription | Refusal> {
     return this.#open() === undefined ? this.#unknown() : this.#describe();
+  }
+
+  consumers(after: number, limit: number) {
+    return this.#management.consumers(after, limit);
   }
 
   async remove(): Promise<Refusal | undefined> {
@@ -235,22 +236,16 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     return this.#describe();
   }
 
-  async transfer(
-    source: string,
-    id: number,
-    records: Uint8Array,
-    published = false,
-  ): Promise<Published[] | Refusal> {
+  async transfer(source: string, id: number, records: Uint8Array, published = false) {
     const command: TurnCommand = { type: "transfer", source, id, records, published };
     // The queue that sends was allowed to be: so is the one that it names.
     const refusal = await this.#ready([command], true);
     if (refusal !== undefined) return refusal;
     const [result] = (await this.#submit([command])).results;
-    const messages = result?.type === "published" ? result.messages : [];
-    return messages.filter((message): message is Published => !isRefusal(message));
+    return result?.type === "published" ? result.messages : [];
   }
 
-  async arrivals(rows: number[], waitMs: number): Promise<(Published[] | null)[]> {
+  async arrivals(rows: number[], waitMs: number) {
     return this.#sender.arrivals(this.#store, rows, waitMs);
   }
 
@@ -277,9 +272,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   #turn(): void {
+    // Waking may add to the inbox.
+    const queue = this.#open();
     const inbox = this.#inbox;
     this.#inbox = [];
-    const queue = this.#open();
     if (queue === undefined) {
       for (const { reject } of inbox) reject(new Error("the queue was deleted"));
       return;
@@ -344,16 +340,24 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     // Connections may have ended while this object was away: their gateways are asked.
     this.#outbound.probe([...this.#queue.ledger.consumers.values()]);
     this.#sender.send(this.#store, this.#queue.ledger.nextOutboxId);
-    if (this.#queue.ledger.push.spec !== undefined) {
-      queueMicrotask(() => this.#submit([{ type: "resume-push" }]).catch(() => undefined));
-    }
+    if (this.#queue.ledger.push.spec !== undefined) this.#resumePush();
     return this.#queue;
+  }
+
+  /** Before all else: what the first turn pushes must not look like what was under way before. */
+  #resumePush(): void {
+    const ignore = () => undefined;
+    const commands: TurnCommand[] = [{ type: "resume-push" }];
+    this.#inbox.unshift({ commands, gateway: undefined, resolve: ignore, reject: ignore });
+    queueMicrotask(() => {
+      if (!this.#committing && this.#inbox.length > 0) this.#turn();
+    });
   }
 
   /** Makes sure the queue exists before commands that create it; the refusal when it may not, or when they do not. */
   async #ready(commands: TurnCommand[], declared = false): Promise<Refusal | undefined> {
     if (this.#open() !== undefined) return undefined;
-    if (!commands.some(creates)) return this.#unknown();
+    if (!commands.some(({ type }) => CREATING.has(type))) return this.#unknown();
     this.#introduction ??= this.#introduce(declared).finally(() => {
       this.#introduction = undefined;
     });
@@ -376,13 +380,6 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
 
   #unknown(): Refusal {
     return refuse("not-found", `there is no queue ${JSON.stringify(this.#name)} in ${this.#namespace}`);
-  }
-
-  #checkDeadLetterTo(target: string | null | undefined): Refusal | undefined {
-    if (typeof target !== "string") return undefined;
-    if (target === this.#name) return refuse("bad-field", "deadLetterTo must be another queue");
-    const wrong = checkName(target);
-    return wrong === undefined ? undefined : refuse("bad-field", `deadLetterTo: ${wrong.message}`);
   }
 
   #answer(ref: number, packet: Uint8Array): void {

@@ -248,7 +248,6 @@ function sendRun(
   const bytes = new Writer(record.length + 64);
   writeMessage(bytes, run);
   const [outcome] = publish(turn, bytes.take(), undefined);
-  turn.seal();
   return isRefusal(outcome) ? `${outcome.kind}: ${outcome.message}` : undefined;
 }
 

@@ -110,7 +110,7 @@ export interface TopicRpc {
    *
    * @returns what became of each, nothing of a transfer taken before; or why it must be sent again later
    */
-  transfer(source: string, id: number, records: Uint8Array): Promise<Published[] | Refusal>;
+  transfer(source: string, id: number, records: Uint8Array): Promise<(Published | Refusal)[] | Refusal>;
   /** Registers an interest; it is effective when this returns. Wildcards must stand in the Directory before. */
   subscribe(request: TopicSubscribe): Promise<TopicSubscribed | Refusal>;
   /** Reads without registering; the answer's packet tells its place among the gateway's live packets. */

@@ -88,6 +88,17 @@ describe("redrive", () => {
     expect(sent(machine).orders).toHaveLength(25);
   });
 
+  it("[RDV5] the rate is for what is moved: what is looked past takes no time", () => {
+    const machine = new Machine("orders.dead");
+    machine.publish(...Array.from({ length: 2_500 }, () => ({ body: "stays" })), dead("a"), dead("b"));
+    begin(machine, { perSecond: 1 });
+    while (task(machine).moved === 0) expect(machine.turn().more || task(machine).moved > 0).toBe(true);
+    expect(task(machine)).toMatchObject({ moved: 1, running: true });
+    expect(machine.queue.nextDeadline).toBe(machine.now + 1_000);
+    machine.pass(1_000);
+    expect(sent(machine)).toEqual({ orders: ["a", "b"] });
+  });
+
   it("[RDV6] ends when it is told to; what came after its beginning stays", () => {
     const machine = new Machine("orders.dead");
     machine.publish(...letters(3));

@@ -14,6 +14,7 @@ import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
 import { type PublishFields, toMessage, toTopic } from "../../message/fields.ts";
+import { PRESENCE_PREFIX } from "../../message/presence.ts";
 import type { Message } from "../../message/record.ts";
 import { checkFilterField } from "../../selector/selector.ts";
 import type { Answer } from "./answers.ts";
@@ -25,6 +26,7 @@ import {
   checkFrom,
   type DecideFrame,
   type ExtendFrame,
+  type PresenceFrame,
   type PublishFrame,
   type RequestFrame,
   type SettleFrame,
@@ -61,6 +63,8 @@ export class Requests {
         return this.#publish(session, frame as PublishFrame, answer);
       case "request":
         return this.#request(connection, session, frame as RequestFrame, answer);
+      case "presence":
+        return this.#presence(session, frame as PresenceFrame, answer);
       case "settle":
         return this.#settle(session, frame as SettleFrame, answer);
       case "extend":
@@ -106,7 +110,10 @@ export class Requests {
     const { id, to, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS } = frame;
     const address = addressOf(to, session.principal, "publish");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    const fields = this.#messageOf(session, frame);
+    const fields =
+      frame.prepare === undefined
+        ? this.#messageOf(session, frame)
+        : refuse("not-supported", "a request cannot be prepared");
     const message =
       address.kind === "queue" || isRefusal(fields) ? fields : toTopic(fields, address.name, session.client);
     if (isRefusal(message)) return answer(errorFrame(id, message));
@@ -129,6 +136,16 @@ export class Requests {
     );
   }
 
+  /** A publish to the room's topic, in fewer words. */
+  #presence(session: Session, { id, to, action, data }: PresenceFrame, answer: Answer): void {
+    if (!to.startsWith(TOPIC)) {
+      return answer(errorFrame(id, refuse("bad-address", `a room is topic:ROOM, got ${JSON.stringify(to)}`)));
+    }
+    const topic = PRESENCE_PREFIX + to.slice(TOPIC.length);
+    const asked = id === undefined ? {} : { id };
+    this.#publish(session, { ...asked, to: TOPIC + topic, body: { action, data } }, answer);
+  }
+
   #settle(session: Session, frame: SettleFrame, answer: Answer): void {
     const { id } = frame;
     const subscription = this.#subscription(session, frame, answer);
@@ -136,8 +153,10 @@ export class Requests {
     const settles = settlementsOf(frame);
     if (isRefusal(settles)) return answer(errorFrame(id, settles));
     const { deliveries, settlements } = settles;
-    this.#broker.links.queue(subscription.target).command({ type: "settle", settlements }, (result) => {
+    const { ref, target } = subscription;
+    this.#broker.links.queue(target).command({ type: "settle", settlements, by: ref }, (result) => {
       const lost = lostOf(deliveries, result);
+      this.#broker.queues.settled(subscription, settledOf(settlements, result));
       answer(answerFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
     });
   }
@@ -246,7 +265,10 @@ export class Requests {
 
   #bye(connection: Connection, { id }: ByeFrame, answer: Answer): void {
     answer(id === undefined ? undefined : okFrame(id, {}));
-    if (connection.session !== undefined) connection.session.will = undefined;
+    if (connection.session !== undefined) {
+      connection.session.will = undefined;
+      this.#broker.attendance.leaveAll(connection.session);
+    }
     this.#broker.sessions.lost(connection, Date.now());
     connection.close(1000, "bye");
   }
@@ -285,6 +307,12 @@ function answerFrame(
 /** The handles whose lease was lost. */
 function lostOf(deliveries: string[], result: QueueResult): string[] {
   return result.type === "settled" ? deliveries.filter((_, index) => !result.settled[index]) : deliveries;
+}
+
+/** The leases that are settled. */
+function settledOf(settlements: readonly { lease: number }[], result: QueueResult): number[] {
+  if (result.type !== "settled") return [];
+  return settlements.filter((_, index) => result.settled[index]).map(({ lease }) => lease);
 }
 
 /** The queue or topic that a frame names, if there can be one and the client may do this to it. */
