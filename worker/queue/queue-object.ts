@@ -22,7 +22,7 @@ import { Outbound } from "./outbound.ts";
 import { OutboxSender } from "./outbox-sender.ts";
 import { describe } from "./peek.ts";
 import type { Answer, Pending } from "./pending.ts";
-import { PUSH_GATEWAY } from "./push-target.ts";
+import { PUSH_GATEWAY, PUSH_REF } from "./push-target.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
 import type { RedriveOptions } from "./redrive.ts";
 import type { Applied, PeekState, QueueDescription, QueueRpc, ReceiveOptions } from "./rpc.ts";
@@ -73,7 +73,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
       hosts: env.DUNLIN_PUSH_HOSTS,
       service: (binding) => handlerOf(env, binding),
       settle: (settlements) => {
-        this.#submit([{ type: "settle", settlements }]).catch(() => undefined);
+        this.#submit([{ type: "settle", settlements, by: PUSH_REF }]).catch(() => undefined);
       },
     });
     this.#management = new Management({
