@@ -99,7 +99,6 @@ class Disturber {
     for (const action of actions) {
       if (this.problems.length > 0) return;
       await wait(action.atMs);
-      if (process.env.CHECK_TRACE) console.log(new Date().toISOString(), JSON.stringify(action));
       await this.#do(action);
     }
     await wait(forMs);
