@@ -124,6 +124,8 @@ class Disturber {
           else flow.beforeEviction();
         }
         await this.#control(`evict?room=${room}&name=${encodeURIComponent(name)}&moment=${moment}`);
+        // Which clients were at this gateway nobody here knows: all have counted their connections as lost.
+        if (room === "gateway") for (const client of world.clients) world.cut(client);
         // When it dies with a call, nobody here knows which.
         for (let afterMs = 0; afterMs <= (moment === "now" ? 0 : DYING_MS); afterMs += DYING_MS / 10) {
           setTimeout(() => {
