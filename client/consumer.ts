@@ -1,12 +1,13 @@
 // One subscription of a queue: buffers what the broker sends within the credit, keeps leases alive, gathers settlements. Goes on
 // over lost sockets; who opens those, and when frames leave, is the engine's affair.
-import { type DunlinError, errorOf } from "./errors.ts";
+import { DunlinError, errorOf } from "./errors.ts";
 import { type Holder, Message } from "./message.ts";
+import { type OnceStore, onceKey } from "./once/once.ts";
 import type { Entry } from "./outbox.ts";
 import { PlainRequest } from "./request.ts";
 import { Lease, type Outcome, type OutcomeDetail, SettleBatch } from "./settle.ts";
 import { type Link, Subscription } from "./subscription.ts";
-import { type Delivery, MAX_BATCH, type MessageFrame } from "./wire.ts";
+import { type Delivery, type EventFrame, MAX_BATCH, type MessageFrame } from "./wire.ts";
 
 /**
  * How to consume.
@@ -30,6 +31,16 @@ export interface ConsumeOptions {
    * can still be settled.
    */
   signal?: AbortSignal;
+  /** Only messages that it matches, by their headers and fields. */
+  filter?: string | object;
+  /**
+   * Keeps the id of each message before its ack leaves. If the ack is lost and the message comes again, it is acknowledged and not
+   * handed out. When the store fails to answer, the loop ends with an error of kind `once`; when it fails to keep an id, the ack
+   * leaves all the same, and an `error` event tells.
+   */
+  once?: OnceStore;
+  /** Of a queue with one active consumer at a time: told when this one becomes it, and when it ceases to be. */
+  onActive?: (isActive: boolean) => void;
 }
 
 const DEFAULT_CREDIT = 64;
@@ -41,6 +52,9 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
   readonly #credit: number;
   readonly #leaseMs: number;
   readonly #maxHoldMs: number;
+  readonly #filter: string | object | undefined;
+  readonly #once: OnceStore | undefined;
+  readonly #onActive: ConsumeOptions["onActive"];
   /** Whether the broker has confirmed the subscription in its present form. */
   #confirmed = false;
   /** Every lease until the broker has answered its settlement: what is in here is not taken a second time. */
@@ -56,6 +70,9 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
     this.#credit = options.credit ?? DEFAULT_CREDIT;
     this.#leaseMs = options.leaseMs ?? DEFAULT_LEASE_MS;
     this.#maxHoldMs = options.maxHoldMs ?? MAX_HOLD_MS;
+    this.#filter = options.filter;
+    this.#once = options.once;
+    this.#onActive = options.onActive;
   }
 
   /** Hands out nothing more, and ends once what was handed out is settled. */
@@ -94,23 +111,77 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
     if (this.state !== "live") void this.settle(lease, "release");
     else {
       this.#buffer.push(lease);
+      if (this.#once) void this.#check(lease, this.#once, onceKey(frame));
       this.wake();
     }
+  }
+
+  override told(event: EventFrame): void {
+    if (event.kind === "settled") for (const delivery of event.deliveries!) this.#lose(delivery);
+    // A mistake in the application's function shows as an uncaught error, and does not stop the client in the middle of its work.
+    else if (event.kind === "active") queueMicrotask(() => this.#onActive?.(event.active!));
+    else super.told(event);
   }
 
   settle(lease: Lease, outcome: Outcome, detail?: OutcomeDetail): Promise<boolean> {
     if (lease.settled) return lease.settled;
     const answer = lease.settle();
+    if (outcome === "ack" && this.#once) void this.#remember(lease, this.#once);
+    else this.#send(lease, outcome, detail);
+    return answer;
+  }
+
+  lend(lease: Lease): boolean {
+    const isHeld = !lease.settled && !lease.lost && this.state !== "ended";
+    if (isHeld) void lease.settle();
+    return isHeld;
+  }
+
+  giveBack(lease: Lease, settled: boolean): void {
+    lease.answered(settled);
+    if (!settled) lease.settled = undefined;
+    else {
+      this.#answered([lease], undefined);
+      this.#oneLessOut();
+    }
+  }
+
+  #send(lease: Lease, outcome: Outcome, detail?: OutcomeDetail): void {
     if (lease.lost || this.state === "ended") {
       lease.answered(false);
-      return answer;
+      return;
     }
     if (this.#batch?.leases.length === MAX_BATCH) this.flush();
     this.#batch ??= new SettleBatch((leases, error) => this.#answered(leases, error));
     this.#batch.add(lease, outcome, detail);
     this.link.touch(this);
     if (!lease.waiting) this.#oneLessOut();
-    return answer;
+  }
+
+  /** Acknowledges at once what was finished before. What came behind it waits, so that the order stays. */
+  async #check(lease: Lease, once: OnceStore, key: string): Promise<void> {
+    lease.key = key;
+    lease.checking = true;
+    try {
+      if ((await once.has(key)) && !lease.settled) {
+        void lease.settle();
+        this.#send(lease, "ack");
+      }
+    } catch (cause) {
+      this.fail(onceError(cause));
+    }
+    lease.checking = false;
+    this.wake();
+  }
+
+  async #remember(lease: Lease, once: OnceStore): Promise<void> {
+    try {
+      await once.add(lease.key);
+    } catch (cause) {
+      // The work is done: to keep the ack back would have it done again for certain.
+      this.link.report(onceError(cause));
+    }
+    this.#send(lease, "ack");
   }
 
   extend(lease: Lease, leaseMs: number): Promise<boolean> {
@@ -142,7 +213,14 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
 
   protected request(): Entry {
     const credit = this.state === "live" ? this.#credit : 0;
-    const fields = { op: "subscribe", sub: this.sub, to: this.to, credit, leaseMs: this.#leaseMs };
+    const fields = {
+      op: "subscribe",
+      sub: this.sub,
+      to: this.to,
+      credit,
+      leaseMs: this.#leaseMs,
+      filter: this.#filter,
+    };
     return new PlainRequest(this.link.nextId(), fields, {
       kept: false,
       reply: (frame) => {
@@ -153,12 +231,13 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
   }
 
   protected take(): Message<Body> | undefined {
-    for (let lease = this.#buffer.shift(); lease; lease = this.#buffer.shift()) {
-      if (lease.lost) continue;
+    while (this.#buffer[0] && !this.#buffer[0].checking) {
+      const lease = this.#buffer.shift()!;
+      if (lease.lost || lease.settled) continue;
       const frame = lease.waiting!;
       lease.waiting = undefined;
       this.#out += 1;
-      return new Message<Body>(frame, lease, this);
+      return new Message<Body>(frame, lease, this, this.link);
     }
     return undefined;
   }
@@ -210,7 +289,7 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
   #lose(delivery: Delivery): void {
     const lease = this.#held.get(delivery);
     if (!lease || lease.settled) return;
-    lease.lost = true;
+    lease.lose();
     this.#held.delete(delivery);
     if (!lease.waiting) this.#oneLessOut();
   }
@@ -219,4 +298,8 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
     this.#out -= 1;
     if (this.#out === 0 && this.state === "stopping") this.end();
   }
+}
+
+function onceError(cause: unknown): DunlinError {
+  return new DunlinError(`The once store failed: ${String(cause)}`, { kind: "once" });
 }

@@ -1,8 +1,8 @@
 // The client as an application holds it: options with their defaults, states and errors as events.
+import { type CommitOptions, type CommitReceipt, commit } from "./commit.ts";
 import type { ConnectionState, Every } from "./connection.ts";
 import { Engine } from "./engine.ts";
 import type { DunlinError } from "./errors.ts";
-import { Publisher } from "./publisher.ts";
 import { Queue } from "./queue.ts";
 import { Topic } from "./topic.ts";
 
@@ -83,15 +83,12 @@ export class Dunlin {
   /** The id this client is known by. */
   readonly client: string;
   readonly #engine: Engine;
-  readonly #newMessageId: () => string;
   readonly #listeners: Listeners = { state: new Set(), error: new Set() };
 
   /** @internal */
   constructor(url: string, options: ConnectOptions) {
     const own = randomId();
     let count = 0;
-    // Also where the client id is stable: ids must not come again in the next life of the page.
-    this.#newMessageId = () => `${own}-${(count++).toString(36)}`;
     this.client = options.client ?? own;
     this.#engine = new Engine(
       {
@@ -101,6 +98,8 @@ export class Dunlin {
         sessionExpirySeconds: options.sessionExpirySeconds ?? SESSION_EXPIRY_SECONDS,
         pingMs: options.pingMs ?? PING_MS,
         WebSocket: options.WebSocket,
+        // Not made of the client id, which may be stable: ids must not come again in the next life of the page.
+        newMessageId: () => `${own}-${(count++).toString(36)}`,
         every: options.every ?? every,
         limits: {
           maxMessages: options.maxOutboxMessages ?? MAX_OUTBOX_MESSAGES,
@@ -130,7 +129,7 @@ export class Dunlin {
    * dunlin.queue<{ n: number }>("jobs");
    */
   queue<Body = unknown>(name: string): Queue<Body> {
-    return new Queue<Body>(name, this.#publisher(`queue:${name}`));
+    return new Queue<Body>(name, this.#engine);
   }
 
   /**
@@ -141,7 +140,23 @@ export class Dunlin {
    * dunlin.topic<Headline>("news/#");
    */
   topic<Body = unknown>(name: string): Topic<Body> {
-    return new Topic<Body>(name, this.#publisher(`topic:${name}`));
+    return new Topic<Body>(name, this.#engine);
+  }
+
+  /**
+   * Settles messages and publishes others, all of it or nothing: so a step of work is taken and its result passed on exactly once,
+   * whatever fails in between. It is sent again after a lost connection, and still made once.
+   *
+   * @returns a receipt for each published message, in the same order
+   * @throws DunlinError `lease-lost` when a message is settled or its lease was lost, or why the broker refused; nothing was done
+   * then, and the messages can still be settled. With kind `outcome-unknown` or `closed` it may be done or not
+   * @example
+   * for await (const message of dunlin.queue<Order>("orders").consume()) {
+   *   await dunlin.commit({ ack: [message], publish: [{ to: "queue:invoices", body: invoiceOf(message.body) }] });
+   * }
+   */
+  commit(options: CommitOptions): Promise<CommitReceipt[]> {
+    return commit(this.#engine, options);
   }
 
   /**
@@ -175,10 +190,6 @@ export class Dunlin {
     return () => {
       listeners.delete(listener);
     };
-  }
-
-  #publisher(to: string): Publisher {
-    return new Publisher(this.#engine, to, this.#newMessageId);
   }
 
   #tell<Type extends keyof DunlinEvents>(type: Type, value: DunlinEvents[Type]): void {

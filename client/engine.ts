@@ -1,5 +1,6 @@
 // Joins the parts: routes what the connection receives to whoever waits for it, and sends what a turn has gathered in one frame.
 // The public classes are thin covers of it.
+import type { Asker } from "./ask.ts";
 import {
   Connection,
   type ConnectionOptions,
@@ -7,12 +8,12 @@ import {
   type Every,
   FIRST_ID,
 } from "./connection.ts";
-import { type DunlinError, errorOf } from "./errors.ts";
+import { DunlinError, errorOf } from "./errors.ts";
 import { type Entry, Outbox, type OutboxLimits } from "./outbox.ts";
 import { PlainRequest } from "./request.ts";
 import type { Link, Subscription } from "./subscription.ts";
 import { Turn } from "./turn.ts";
-import type { ServerFrame, WelcomeFrame } from "./wire.ts";
+import type { Reply, ServerFrame, WelcomeFrame } from "./wire.ts";
 
 /** What the engine tells the public class. */
 export interface EngineEvents {
@@ -21,7 +22,7 @@ export interface EngineEvents {
 }
 
 /** The working parts of a client. */
-export class Engine implements Link {
+export class Engine implements Link, Asker {
   readonly outbox: Outbox;
   readonly every: Every;
   readonly #connection: Connection;
@@ -33,6 +34,7 @@ export class Engine implements Link {
   readonly #touched = new Set<Subscription<object>>();
   #lastId: number;
   #lastSub: number;
+  readonly #newMessageId: () => string;
   #ended: DunlinError | undefined;
   #whenReady: { resolve(): void; reject(error: DunlinError): void }[] = [];
 
@@ -40,10 +42,11 @@ export class Engine implements Link {
    * @param options.firstNumber requests and subscriptions are numbered from here on
    */
   constructor(
-    options: ConnectionOptions & { limits: OutboxLimits; firstNumber: number },
+    options: ConnectionOptions & { limits: OutboxLimits; firstNumber: number; newMessageId: () => string },
     events: EngineEvents,
   ) {
     this.#events = events;
+    this.#newMessageId = options.newMessageId;
     this.every = options.every;
     this.#lastSub = options.firstNumber;
     this.#lastId = FIRST_ID + options.firstNumber;
@@ -71,11 +74,6 @@ export class Engine implements Link {
     return this.state === "open";
   }
 
-  /** The error everything ends with once the connection is closed. */
-  get ended(): DunlinError | undefined {
-    return this.#ended;
-  }
-
   nextId(): number {
     this.#lastId += 1;
     return this.#lastId;
@@ -84,6 +82,24 @@ export class Engine implements Link {
   nextSub(): number {
     this.#lastSub += 1;
     return this.#lastSub;
+  }
+
+  newMessageId(): string {
+    return this.#newMessageId();
+  }
+
+  claim(messages: number, chars: number): void {
+    if (this.#ended) throw this.#ended;
+    if (this.outbox.hasRoom(messages, chars)) return;
+    throw new DunlinError("The outbox is full: too many messages are not confirmed yet", {
+      kind: "outbox-full",
+      retry: "after",
+      afterMs: 100,
+    });
+  }
+
+  answer(frame: Reply): void {
+    this.outbox.answer(frame);
   }
 
   post(entry: Entry): void {
@@ -155,7 +171,7 @@ export class Engine implements Link {
       if (subscription) subscription.deliver(frame, nowMs);
       // Of an earlier life of this client id, whose session the broker resumed: nobody here will settle it.
       else this.unsubscribe(frame.sub);
-    } else if (frame.op === "ok") this.outbox.answer(frame);
+    } else if (frame.op === "ok" || frame.op === "reply") this.outbox.answer(frame);
     else if (frame.op === "error") {
       if (frame.id === undefined) this.report(errorOf(frame));
       else this.outbox.answer(frame);

@@ -1,12 +1,20 @@
 // Messages as the application sees them. What settling one means is the consumer's affair.
 import { fromBase64 } from "./base64.ts";
+import { DunlinError } from "./errors.ts";
+import type { SendOptions, SendResult } from "./publish.ts";
+import { publish, type Sender } from "./publisher.ts";
 import type { Lease, Outcome, OutcomeDetail } from "./settle.ts";
 import type { MessageFrame, TopicFrame } from "./wire.ts";
 
 /** What a message needs of whoever delivered it. */
 export interface Holder {
+  readonly sub: number;
   settle(lease: Lease, outcome: Outcome, detail?: OutcomeDetail): Promise<boolean>;
   extend(lease: Lease, leaseMs: number): Promise<boolean>;
+  /** Whether the lease is held and not settled; if so, a commit has it from now on. */
+  lend(lease: Lease): boolean;
+  /** The commit is answered: it settled the lease, or the lease is as it was. */
+  giveBack(lease: Lease, settled: boolean): void;
 }
 
 /**
@@ -51,9 +59,10 @@ export class Received<Body = unknown> {
   readonly replyTo: string | undefined;
   /** What the answer belongs to. */
   readonly correlationId: string | undefined;
+  readonly #sender: Sender;
 
   /** @internal */
-  constructor(frame: TopicFrame) {
+  constructor(frame: TopicFrame, sender: Sender) {
     this.body = (frame.base64 === undefined ? frame.body : fromBase64(frame.base64)) as Body;
     this.contentType = frame.contentType;
     this.to = frame.to;
@@ -65,6 +74,23 @@ export class Received<Body = unknown> {
     this.group = frame.group;
     this.replyTo = frame.replyTo;
     this.correlationId = frame.correlationId;
+    this.#sender = sender;
+  }
+
+  /**
+   * Answers it: publishes to its `replyTo`, with its `correlationId`.
+   *
+   * @throws DunlinError `no-reply-to` when it names no address for an answer; else as `send`
+   * @example
+   * for await (const message of dunlin.queue<number>("double").consume()) {
+   *   await message.reply(message.body * 2);
+   *   await message.ack();
+   * }
+   */
+  async reply(body: unknown, options: SendOptions = {}): Promise<SendResult> {
+    const { replyTo, correlationId } = this;
+    if (!replyTo) throw new DunlinError("The message has no replyTo", { kind: "no-reply-to" });
+    return publish(this.#sender, replyTo, { ...(correlationId && { correlationId }), ...options, body });
   }
 }
 
@@ -81,8 +107,8 @@ export class TopicMessage<Body = unknown> extends Received<Body> {
   readonly retained: boolean;
 
   /** @internal */
-  constructor(frame: TopicFrame) {
-    super(frame);
+  constructor(frame: TopicFrame, sender: Sender) {
+    super(frame, sender);
     this.topic = frame.to.slice(6);
     this.retained = frame.retained === true;
   }
@@ -112,12 +138,28 @@ export class Message<Body = unknown> extends Received<Body> {
   readonly #holder: Holder;
 
   /** @internal */
-  constructor(frame: MessageFrame, lease: Lease, holder: Holder) {
-    super(frame);
+  static hold(message: Message): { lease: Lease; holder: Holder } {
+    return { lease: message.#lease, holder: message.#holder };
+  }
+
+  /** @internal */
+  constructor(frame: MessageFrame, lease: Lease, holder: Holder, sender: Sender) {
+    super(frame, sender);
     this.attempt = frame.attempt;
     this.redelivered = frame.redelivered;
     this.#lease = lease;
     this.#holder = holder;
+  }
+
+  /**
+   * Aborts when the message is this consumer's no longer: its lease was lost, or, in a queue that delivers to all of a user's devices,
+   * another one has settled it.
+   *
+   * @example
+   * message.signal.addEventListener("abort", () => notification.close());
+   */
+  get signal(): AbortSignal {
+    return this.#lease.signal;
   }
 
   /** Done: it is never delivered again. */

@@ -1,8 +1,7 @@
-// A message on its way into a queue or topic: what it looks like as a frame, and what its confirm or refusal tells the caller.
+// A message on its way into a queue or topic: what a caller may say of it, and what it looks like as a frame.
 import { toBase64 } from "./base64.ts";
-import { DunlinError, errorOf } from "./errors.ts";
-import type { Entry } from "./outbox.ts";
-import { MAX_FRAME_BYTES, type Reply } from "./wire.ts";
+import { DunlinError } from "./errors.ts";
+import { MAX_FRAME_BYTES } from "./wire.ts";
 
 /**
  * What a message carries beside its body. All are optional.
@@ -31,6 +30,26 @@ export interface SendOptions {
   correlationId?: string;
   /** Media type of the body; for a `Uint8Array`, `application/octet-stream` by default. */
   contentType?: string;
+  /** Address that is told what becomes of the message. */
+  receiptTo?: string;
+  /** Take it only if the last `seq` of the queue or topic is this one; else it is refused. */
+  expectSeq?: number;
+  /** The place of the message in what one producer sends to this address, by which it is taken once however late it is repeated. */
+  producer?: ProducerPlace;
+}
+
+/**
+ * Where a message stands among those of its producer to one address: `seq` counts from 1 without a gap, and anew in each `epoch`.
+ *
+ * @example
+ * await jobs.send({ n: 1 }, { producer: { id: "till-7", epoch: 1, seq: 1 } });
+ */
+export interface ProducerPlace {
+  /** The producer's own id, for ever. */
+  id: string;
+  /** Its life; messages of an older one are refused as `fenced`. */
+  epoch: number;
+  seq: number;
 }
 
 /**
@@ -86,53 +105,25 @@ export interface SendResult {
   duplicate: boolean;
 }
 
-/** Whoever waits for a message's fate. */
-export interface Waiter {
-  confirmed(result: SendResult): void;
-  failed(error: DunlinError): void;
-}
-
-/** The publish of one message. Kept over lost sockets: its message id makes a repetition harmless. */
-export class Publish implements Entry {
-  readonly kept = true;
-  readonly counted = 1;
-  readonly id: number;
-  readonly text: string;
-  sentAtMs?: number;
-  readonly #waiter: Waiter;
-
-  constructor(id: number, text: string, waiter: Waiter) {
-    this.id = id;
-    this.text = text;
-    this.#waiter = waiter;
-  }
-
-  reply(frame: Reply): void {
-    if (frame.op === "error") this.#waiter.failed(errorOf(frame));
-    else {
-      const { messageId, seq, epoch, duplicate } = frame;
-      this.#waiter.confirmed({ messageId: messageId!, seq: seq!, epoch: epoch!, duplicate: duplicate! });
-    }
-  }
-
-  abandon(error: DunlinError): void {
-    this.#waiter.failed(error);
-  }
+/**
+ * The fields of a message's publish.
+ *
+ * @param messageId for when the options name none
+ */
+export function publishFields(to: string, message: Outgoing, messageId: string): object {
+  const { body, contentType, ...fields } = message;
+  return { messageId, ...fields, to, ...payloadOf(body, contentType) };
 }
 
 /**
- * Writes the frame of a message now, so that later changes of the body by its owner do not matter.
+ * Writes a frame now, so that later changes of a body by its owner do not matter.
  *
- * @param messageId for when the options name none
- * @throws DunlinError `bad-body` when the body cannot be written as JSON, `frame-too-large` when no frame could hold it
+ * @throws DunlinError `bad-body` when a body cannot be written as JSON, `frame-too-large` when the broker would not take the frame
  */
-export function publishText(id: number, to: string, message: Outgoing, messageId: string): string {
-  const { headers, group, priority, delayMs, deliverAt, ttlMs, replyTo, correlationId, retain } = message;
-  const fields = { headers, group, priority, delayMs, deliverAt, ttlMs, replyTo, correlationId, retain };
-  const frame = { op: "publish", id, to, ...payloadOf(message), messageId: message.messageId ?? messageId };
+export function frameText(frame: object): string {
   let text: string;
   try {
-    text = JSON.stringify(Object.assign(frame, fields));
+    text = JSON.stringify(frame);
   } catch (cause) {
     throw new DunlinError(`The body cannot be written as JSON: ${String(cause)}`, { kind: "bad-body" });
   }
@@ -140,7 +131,7 @@ export function publishText(id: number, to: string, message: Outgoing, messageId
   return text;
 }
 
-function payloadOf({ body, contentType }: Outgoing): object {
+function payloadOf(body: unknown, contentType: string | undefined): object {
   if (body instanceof Uint8Array) {
     return { base64: toBase64(body), contentType: contentType ?? "application/octet-stream" };
   }
@@ -160,45 +151,4 @@ function checkSize(text: string): void {
   if (bytes <= MAX_FRAME_BYTES) return;
   const message = `The message has ${bytes} bytes as a frame; the limit is ${MAX_FRAME_BYTES}`;
   throw new DunlinError(message, { kind: "frame-too-large" });
-}
-
-/** Gathers the fates of a batch into one promise. */
-export class BatchOutcome {
-  /** Resolves when all are confirmed; rejects, once all are answered, with the first refusal. */
-  readonly promise: Promise<SendResult[]>;
-  readonly #results: SendResult[] = [];
-  #open: number;
-  #error: DunlinError | undefined;
-  #resolve!: (results: SendResult[]) => void;
-  #reject!: (error: DunlinError) => void;
-
-  constructor(size: number) {
-    this.#open = size;
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-    if (size === 0) this.#resolve([]);
-  }
-
-  /** The waiter of the message at this place of the batch. */
-  at(index: number): Waiter {
-    return {
-      confirmed: (result) => {
-        this.#results[index] = result;
-        this.#answered();
-      },
-      failed: (error) => {
-        this.#error ??= error;
-        this.#answered();
-      },
-    };
-  }
-
-  #answered(): void {
-    this.#open -= 1;
-    if (this.#open > 0) return;
-    if (this.#error) this.#reject(this.#error);
-    else this.#resolve(this.#results);
-  }
 }

@@ -1,8 +1,10 @@
 // A queue by name: what an application sends to it and takes from it.
+import { request } from "./ask.ts";
 import { type ConsumeOptions, Consumer } from "./consumer.ts";
-import type { Message } from "./message.ts";
+import type { Engine } from "./engine.ts";
+import type { Message, Received } from "./message.ts";
 import type { BatchMessage, SendOptions, SendResult } from "./publish.ts";
-import type { Publisher } from "./publisher.ts";
+import { publish, publishAll } from "./publisher.ts";
 
 /**
  * A queue of the namespace. It comes into being on first use; making this object does nothing yet.
@@ -18,12 +20,14 @@ import type { Publisher } from "./publisher.ts";
 export class Queue<Body = unknown> {
   /** The queue's name. */
   readonly name: string;
-  readonly #publisher: Publisher;
+  readonly #to: string;
+  readonly #engine: Engine;
 
   /** @internal */
-  constructor(name: string, publisher: Publisher) {
+  constructor(name: string, engine: Engine) {
     this.name = name;
-    this.#publisher = publisher;
+    this.#to = `queue:${name}`;
+    this.#engine = engine;
   }
 
   /**
@@ -37,7 +41,7 @@ export class Queue<Body = unknown> {
    * const { seq } = await jobs.send({ n: 1 }, { group: "customer-3" });
    */
   send(body: Body | Uint8Array, options: SendOptions = {}): Promise<SendResult> {
-    return this.#publisher.publishOne({ ...options, body });
+    return publish(this.#engine, this.#to, { ...options, body });
   }
 
   /**
@@ -49,7 +53,22 @@ export class Queue<Body = unknown> {
    * await jobs.sendBatch([{ body: { n: 1 } }, { body: { n: 2 }, messageId: "two" }]);
    */
   sendBatch(messages: readonly BatchMessage[]): Promise<SendResult[]> {
-    return this.#publisher.publish(messages);
+    return publishAll(this.#engine, this.#to, messages);
+  }
+
+  /**
+   * Sends a message and waits for one reply to it: what its consumer passes to `message.reply`.
+   *
+   * @param options.timeoutMs how long to wait: 30,000 ms by default
+   * @throws DunlinError `no-responders` when nobody consumes the queue, `timeout`, or as `send`
+   * @example
+   * const { body } = await dunlin.queue("double").request<number>(21, { timeoutMs: 5_000 });
+   */
+  request<Answer = unknown>(
+    body: Body | Uint8Array,
+    { timeoutMs, ...options }: Omit<SendOptions, "replyTo"> & { timeoutMs?: number } = {},
+  ): Promise<Received<Answer>> {
+    return request(this.#engine, this.#to, { ...options, body }, timeoutMs);
   }
 
   /**
@@ -65,6 +84,6 @@ export class Queue<Body = unknown> {
    * }
    */
   consume(options: ConsumeOptions = {}): AsyncIterableIterator<Message<Body>, undefined> {
-    return new Consumer<Body>(this.#publisher.engine, this.#publisher.to, options);
+    return new Consumer<Body>(this.#engine, this.#to, options);
   }
 }

@@ -26,6 +26,12 @@ export class Lease {
   waiting: MessageFrame | undefined;
   /** The broker said that the lease is not held any more. */
   lost = false;
+  /** Made when it is asked for: most messages need none. */
+  #gone: AbortController | undefined;
+  /** Under which a once store knows the message. */
+  key = "";
+  /** The once store is being asked about it; it and what came after it wait. */
+  checking = false;
   /** Resolves with whether the settlement took effect; undefined while the lease is not settled. */
   settled: Promise<boolean> | undefined;
   #resolve: ((held: boolean) => void) | undefined;
@@ -35,6 +41,19 @@ export class Lease {
     this.waiting = frame;
     this.heldSinceMs = heldSinceMs;
     this.expiresAtMs = heldSinceMs + leaseMs;
+  }
+
+  /** Aborts when the lease is lost. */
+  get signal(): AbortSignal {
+    this.#gone ??= new AbortController();
+    if (this.lost) this.#gone.abort();
+    return this.#gone.signal;
+  }
+
+  /** It is not held any more. */
+  lose(): void {
+    this.lost = true;
+    this.#gone?.abort();
   }
 
   /** Marks it settled, with the answer to come. */
@@ -85,15 +104,18 @@ export class SettleBatch implements Entry {
   /** Nothing more will be added: writes the frame. */
   seal(id: number, sub: number): void {
     this.id = id;
-    this.text = JSON.stringify({
-      op: "settle",
-      id,
+    this.text = JSON.stringify({ op: "settle", id, ...this.fields(sub) });
+  }
+
+  /** The outcomes, as a frame has them. */
+  fields(sub: number): object {
+    return {
       sub,
       ack: someOf(this.#ack),
       release: someOf(this.#release),
       fail: someOf(this.#fail),
       dead: someOf(this.#dead),
-    });
+    };
   }
 
   reply(frame: Reply): void {

@@ -3,18 +3,16 @@
 import type { Every } from "./connection.ts";
 import { DunlinError } from "./errors.ts";
 import type { Entry } from "./outbox.ts";
+import type { Sender } from "./publisher.ts";
 import type { EventFrame, MessageFrame, ResumePoint } from "./wire.ts";
 
 /** What a subscription needs of the client around it. */
-export interface Link {
+export interface Link extends Sender {
   /** Whether frames can leave now. */
   readonly isOpen: boolean;
   readonly every: Every;
-  nextId(): number;
   /** A number for a new subscription. */
   nextSub(): number;
-  /** Sends with this turn's frame. */
-  post(entry: Entry): void;
   /** Has the subscription's `flush` called before this turn's frame leaves. */
   touch(subscription: Subscription<object>): void;
   /** Starts routing what comes for the subscription's `sub`, and asks it for its request whenever one is due. */

@@ -52,6 +52,8 @@ export interface SubscribeOptions {
   credit?: number;
   /** Told at once when messages may be missing. Without it, an `error` event of the kind `gap` tells. */
   onGap?: (gap: Gap) => void;
+  /** Only messages that it matches, by their headers and fields. */
+  filter?: string | object;
   /** Ends the iteration. */
   signal?: AbortSignal;
 }
@@ -66,6 +68,7 @@ export class TopicSubscription<Body> extends Subscription<TopicMessage<Body>> {
   readonly #credit: number;
   readonly #onGap: ((gap: Gap) => void) | undefined;
   readonly #isFilter: boolean;
+  readonly #filter: string | object | undefined;
   #buffer: TopicFrame[] = [];
   /** Credit used up and not granted again. */
   #taken = 0;
@@ -85,6 +88,7 @@ export class TopicSubscription<Body> extends Subscription<TopicMessage<Body>> {
     this.#from = options.from;
     this.#credit = options.credit ?? DEFAULT_CREDIT;
     this.#onGap = options.onGap;
+    this.#filter = options.filter;
     this.#isFilter = /[+#]/.test(to);
   }
 
@@ -102,7 +106,7 @@ export class TopicSubscription<Body> extends Subscription<TopicMessage<Body>> {
     // Of a filter there is no one place: its session remembers it, or there is a gap.
     if (this.#isFilter || !this.#begun) return undefined;
     const { epoch, seq } = this.#places.get(this.to) ?? this.#start!;
-    return { sub: this.sub, to: this.to, epoch, seq, credit: this.#room() };
+    return { sub: this.sub, to: this.to, epoch, seq, credit: this.#room(), filter: this.#filter };
   }
 
   resubscribe(resumed: boolean): Entry[] {
@@ -157,10 +161,11 @@ export class TopicSubscription<Body> extends Subscription<TopicMessage<Body>> {
 
   protected request(): Entry {
     const from = this.#begun ? undefined : this.#from;
-    return this.#plain({ op: "subscribe", to: this.to, from, credit: this.#room() }, (frame) => {
+    const fields = { op: "subscribe", to: this.to, from, credit: this.#room(), filter: this.#filter };
+    return this.#plain(fields, (frame) => {
       this.#isStale = false;
       if (frame.op === "error") this.fail(errorOf(frame));
-      else if (this.#begun) return;
+      else if (this.#begun || frame.op !== "ok") return;
       else if (typeof from === "object") {
         if (!frame.recovered) this.#tell("lost");
       } else if (from === undefined || from === "new") {
@@ -174,7 +179,7 @@ export class TopicSubscription<Body> extends Subscription<TopicMessage<Body>> {
     const frame = this.#buffer.shift();
     if (!frame) return undefined;
     this.#took();
-    return new TopicMessage<Body>(frame);
+    return new TopicMessage<Body>(frame, this.link);
   }
 
   #plain(fields: { op: string } & Record<string, unknown>, reply: (frame: Reply) => void = () => {}): Entry {

@@ -1,7 +1,9 @@
 // A topic by name: what an application publishes to it, and hears from it or from all that a filter matches.
-import type { TopicMessage } from "./message.ts";
+import { request } from "./ask.ts";
+import type { Engine } from "./engine.ts";
+import type { Received, TopicMessage } from "./message.ts";
 import type { PublishOptions, SendResult, TopicBatchMessage } from "./publish.ts";
-import type { Publisher } from "./publisher.ts";
+import { publish, publishAll } from "./publisher.ts";
 import { type SubscribeOptions, TopicSubscription } from "./topic-subscription.ts";
 
 /**
@@ -15,12 +17,14 @@ import { type SubscribeOptions, TopicSubscription } from "./topic-subscription.t
 export class Topic<Body = unknown> {
   /** The topic's name, or the filter. */
   readonly name: string;
-  readonly #publisher: Publisher;
+  readonly #to: string;
+  readonly #engine: Engine;
 
   /** @internal */
-  constructor(name: string, publisher: Publisher) {
+  constructor(name: string, engine: Engine) {
     this.name = name;
-    this.#publisher = publisher;
+    this.#to = `topic:${name}`;
+    this.#engine = engine;
   }
 
   /**
@@ -34,7 +38,7 @@ export class Topic<Body = unknown> {
    * const { seq } = await dunlin.topic("news/sports").publish({ headline: "Dunlins cross ocean" });
    */
   publish(body: Body | Uint8Array, options: PublishOptions = {}): Promise<SendResult> {
-    return this.#publisher.publishOne({ ...options, body });
+    return publish(this.#engine, this.#to, { ...options, body });
   }
 
   /**
@@ -46,7 +50,22 @@ export class Topic<Body = unknown> {
    * await dunlin.topic("clock").publishBatch([{ body: "tick" }, { body: "tock" }]);
    */
   publishBatch(messages: readonly TopicBatchMessage[]): Promise<SendResult[]> {
-    return this.#publisher.publish(messages);
+    return publishAll(this.#engine, this.#to, messages);
+  }
+
+  /**
+   * Publishes a message and waits for one reply to it: the first that a subscriber passes to `message.reply`.
+   *
+   * @param options.timeoutMs how long to wait: 30,000 ms by default
+   * @throws DunlinError `no-responders` when nobody is subscribed, `timeout`, or as `publish`
+   * @example
+   * const { body } = await dunlin.topic("who-is-there").request<string>(null, { timeoutMs: 5_000 });
+   */
+  request<Answer = unknown>(
+    body: Body | Uint8Array,
+    { timeoutMs, ...options }: Omit<PublishOptions, "replyTo" | "retain"> & { timeoutMs?: number } = {},
+  ): Promise<Received<Answer>> {
+    return request(this.#engine, this.#to, { ...options, body }, timeoutMs);
   }
 
   /**
@@ -60,6 +79,6 @@ export class Topic<Body = unknown> {
    * for await (const { topic, body } of dunlin.topic("news/#").subscribe({ from: "first" })) console.log(topic, body);
    */
   subscribe(options: SubscribeOptions = {}): AsyncIterableIterator<TopicMessage<Body>, undefined> {
-    return new TopicSubscription<Body>(this.#publisher.engine, this.#publisher.to, options);
+    return new TopicSubscription<Body>(this.#engine, this.#to, options);
   }
 }

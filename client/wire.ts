@@ -33,6 +33,12 @@ export interface OkFrame {
   duplicate?: boolean;
   recovered?: boolean;
   lost?: Delivery[];
+  published?: unknown[];
+}
+
+/** The reply to a `request`: a message, with the request's id. */
+export interface ReplyFrame extends Omit<OkFrame, "op"> {
+  op: "reply";
 }
 
 /** A refusal; without `id` it answers nothing in particular. */
@@ -57,6 +63,7 @@ export interface ResumePoint extends Place {
   sub: number;
   to: string;
   credit: number;
+  filter: string | object | undefined;
 }
 
 /** A message of a topic. */
@@ -94,6 +101,8 @@ export interface EventFrame {
   reason?: string;
   skipped?: number;
   recovered?: boolean;
+  active?: boolean;
+  deliveries?: Delivery[];
 }
 
 /** The broker is about to close the socket. */
@@ -104,7 +113,7 @@ export interface ByeFrame {
 }
 
 /** The one answer to a request. */
-export type Reply = OkFrame | ErrorFrame;
+export type Reply = OkFrame | ReplyFrame | ErrorFrame;
 
 /** Whatever the broker sends. */
-export type ServerFrame = WelcomeFrame | OkFrame | ErrorFrame | MessageFrame | EventFrame | ByeFrame;
+export type ServerFrame = WelcomeFrame | Reply | MessageFrame | EventFrame | ByeFrame;

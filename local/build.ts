@@ -1,8 +1,9 @@
 // Bundles the Worker and the browser client. Used by `npm start`, `wrangler` (through wrangler.toml) and the size check.
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { type BuildOptions, build, type Plugin } from "esbuild";
 import { parse } from "smol-toml";
+import { INTERNAL_NAMES } from "./internal-names.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -25,37 +26,53 @@ export async function bundleWorker(entry: string): Promise<string> {
   return bundle(entry, { conditions: ["workerd", "worker", "browser"], external: ["cloudflare:*"] });
 }
 
-/** Bundles the client into one ES module for browsers and returns its text. */
-export async function bundleClient(): Promise<string> {
-  return bundle("client/index.ts", { conditions: ["browser"], external: [], minify: true });
+/** What browsers load beside the page: the name of each module, and the file that it begins with. */
+const MODULES = {
+  "client.js": "client/index.ts",
+  "durable.js": "client/durable/index.ts",
+  "presence.js": "client/presence/presence.ts",
+  "tabs.js": "client/tabs/index.ts",
+};
+
+/** Makes every import of the client one of the module beside it, so that the classes of both are the same. */
+const SHARED_CLIENT: Plugin = {
+  name: "shared-client",
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /^\.\.\/index\.ts$/ }, () => ({ path: "./client.js", external: true })),
+};
+
+/** Bundles a module for browsers and returns its text. */
+export async function bundleModule(name: keyof typeof MODULES): Promise<string> {
+  return bundle(MODULES[name], {
+    conditions: ["browser"],
+    minify: true,
+    // Not in the others: IndexedDB knows its names as text. They use the client by its public face alone.
+    ...(name === "client.js" && { mangleProps: INTERNAL_NAMES }),
+    // The client logs nothing; what partysocket would log is longer than some of our files.
+    drop: ["console"],
+    plugins: [SHARED_CLIENT],
+  });
 }
 
-/** Bundles what tabs share a connection with into one ES module and returns its text. */
-export async function bundleTabs(): Promise<string> {
-  return bundle("client/tabs/index.ts", { conditions: ["browser"], external: [], minify: true });
-}
-
-/** Writes what browsers load into a folder: the page, the client as `client.js`, and what tabs share a connection with as `tabs.js`. */
+/** Writes what browsers load into a folder: the page, and the client's modules. */
 export async function buildAssets(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await cp(`${root}local/page`, folder, { recursive: true });
-  await writeFile(`${folder}/client.js`, await bundleClient());
-  await writeFile(`${folder}/tabs.js`, await bundleTabs());
+  for (const name of Object.keys(MODULES) as (keyof typeof MODULES)[]) {
+    await writeFile(`${folder}/${name}`, await bundleModule(name));
+  }
 }
 
-async function bundle(
-  entry: string,
-  options: { conditions: string[]; external: string[]; minify?: boolean },
-): Promise<string> {
+async function bundle(entry: string, options: BuildOptions): Promise<string> {
   const result = await build({
     absWorkingDir: root,
     entryPoints: [entry],
     bundle: true,
-    write: false,
     format: "esm",
     target: "es2024",
     logLevel: "silent",
     ...options,
+    write: false,
   });
   return result.outputFiles[0]!.text;
 }

@@ -4,7 +4,7 @@ import { isReplyTopic, queueObjectName } from "./address.ts";
 import type { DirectoryRpc } from "./directory/rpc.ts";
 import { gatewayCount, replyGateway } from "./gateway/placement.ts";
 import type { GatewayRpc } from "./gateway/rpc.ts";
-import { MAX_MESSAGE_BYTES, MAX_ROW_BYTES } from "./limits.ts";
+import { MAX_MESSAGE_BYTES, MAX_PRESENCE_MEMBERS, MAX_ROW_BYTES } from "./limits.ts";
 import { CommandWriter } from "./link/commands.ts";
 import type { MessageHandler } from "./push/handler.ts";
 import { SERVICE_PREFIX } from "./push/spec.ts";
@@ -37,6 +37,8 @@ export interface Env {
   /** "loopback" when only this machine's programs can connect; never set in a deployment. */
   DUNLIN_OPEN?: string;
   DUNLIN_MAX_MESSAGE_BYTES?: string;
+  /** Members of a room whom it names; of a larger one only the count is told. */
+  DUNLIN_MAX_PRESENCE_MEMBERS?: string;
   /** The longest keep alive that MQTT clients may ask for, seconds; none unless set. */
   DUNLIN_MAX_KEEP_ALIVE_SECONDS?: string;
   /** Hosts that queues may push to, separated by commas, `.example.com` for all below it; any unless set. */
@@ -90,4 +92,10 @@ export function directoryObject(env: Env, namespace: string): DirectoryRpc {
 export function maxMessageBytes(env: Env): number {
   const set = Number(env.DUNLIN_MAX_MESSAGE_BYTES);
   return set >= 1 ? Math.min(set, MAX_ROW_BYTES - 200_000) : MAX_MESSAGE_BYTES;
+}
+
+/** Members of a room whom this deployment names. */
+export function maxPresenceMembers(env: Env): number {
+  const set = Number(env.DUNLIN_MAX_PRESENCE_MEMBERS);
+  return set >= 1 ? Math.floor(set) : MAX_PRESENCE_MEMBERS;
 }

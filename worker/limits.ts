@@ -30,6 +30,10 @@ export const REMEMBERED_LEASES = 131_072;
 export const MAX_PARKED = 10_000;
 /** Messages of one queue that are out (leased, or in back-off inside their group) at most. */
 export const MAX_OUTSTANDING = 100_000;
+/** Ready messages that match no waiting consumer's selector and are looked past for others that do; further ones wait their turn. */
+export const MAX_PASSED = 10_000;
+/** Selectors for which a queue keeps in mind what matches; beyond them the one used longest ago looks at the messages anew. */
+export const MAX_LANES = 256;
 /** Messages taken for their priority that a queue's cursor has yet to pass; further ones wait like those without a priority. */
 export const MAX_AHEAD = 100_000;
 /** Consumers of one queue at most. */
@@ -120,6 +124,18 @@ export const MAX_GATEWAY_REQUESTS = 100_000;
 export const MAX_KEPT_REPLY_BYTES = 16_000_000;
 /** Messages that a gateway has taken over and not brought to their topic or queue yet, at most. */
 export const MAX_OUTBOX_MESSAGES = 10_000;
+/** Members of a room whom its snapshot and its messages name; of a larger room only the count is told. A variable may change it. */
+export const MAX_PRESENCE_MEMBERS = 1_000;
+/** Bytes of one member's data as JSON. */
+export const MAX_PRESENCE_DATA_BYTES = 8_192;
+/** Bytes of ids and data of a room's members beyond which only the count is told, however few they are. */
+export const MAX_PRESENCE_ROOM_BYTES = 1_000_000;
+/** Members of all rooms of one topic object; beyond it a new one is refused with `too-many`. */
+export const MAX_PRESENT = 100_000;
+/** Bytes of their ids and data, with the same outcome. */
+export const MAX_PRESENT_BYTES = 32_000_000;
+/** Rooms that one session may be in; a further one is refused with `too-many`. */
+export const MAX_SESSION_ROOMS = 100;
 /** A selector's text, characters. */
 export const MAX_SELECTOR_CHARS = 4_096;
 /** Parentheses, NOTs and signs of a selector inside each other. */

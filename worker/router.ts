@@ -34,7 +34,9 @@ const openToPages = cors({
   maxAge: PREFLIGHT_SECONDS,
 });
 router.use("/client.js", openToPages);
+router.use("/durable.js", openToPages);
 router.use("/tabs.js", openToPages);
+router.use("/presence.js", openToPages);
 router.use("/v1/*", openToPages);
 router.use("/v1/*", async (c, next) => {
   const request = c.req.raw;

@@ -7,6 +7,8 @@ import type { Channel, Platform, RealSocket } from "./platform.ts";
 const CLOSE_NORMAL = 1000;
 const CLOSE_GIVEN_UP = 4000;
 const CLOSE_TAKEN_OVER = 4409;
+/** So often the session was taken from a leader until its client believes that another has the same id. */
+const MAX_TAKEOVERS = 3;
 
 /** The lock that a tab holds for as long as it lives. */
 export function tabLock(scope: string, tab: number): string {
@@ -37,6 +39,7 @@ export class Leader {
   #life: string | undefined;
   #socket: RealSocket | undefined;
   #mux: Mux | undefined;
+  #takeovers = 0;
 
   /**
    * @param own the number of this tab
@@ -92,7 +95,7 @@ export class Leader {
       if (isCurrent() && typeof data === "string") mux.fromBroker(data);
     });
     socket.addEventListener("close", (event) => {
-      if (isCurrent()) void this.#lost(mux, event as CloseEvent);
+      if (isCurrent()) this.#lost(mux, event as CloseEvent);
     });
   }
 
@@ -128,12 +131,11 @@ export class Leader {
     return this.#stopping.signal.aborted;
   }
 
-  async #lost(mux: Mux, { code, reason }: { code: number; reason: string }): Promise<void> {
-    // A client that stole the lock from this one has taken the session over. Where that is so, the word of it is here after this.
-    if (code === CLOSE_TAKEN_OVER) await this.#platform.locks.query();
-    if (this.#mux !== mux) return;
+  #lost(mux: Mux, { code, reason }: { code: number; reason: string }): void {
     this.#mux = undefined;
-    this.#joins = mux.closed(code, reason);
+    // A tab that has stolen the lock from this one, or that has not yet heard that this one stole it. Which, will be known soon.
+    const isPassing = code === CLOSE_TAKEN_OVER && ++this.#takeovers < MAX_TAKEOVERS;
+    this.#joins.push(...mux.closed(isPassing ? CLOSE_AGAIN : code, reason));
   }
 
   #knocked(join: Join): void {

@@ -4,6 +4,8 @@ import { CLOSE_AGAIN, CLOSE_BAD_FRAME, type Downward, type Join, type Upward } f
 import type { Channel, Platform } from "./platform.ts";
 import type { Carrier, TabSocket } from "./tab-socket.ts";
 
+/** How a client ends. */
+const BYE = '{"op":"bye"}';
 const BEAT_MS = 1_000;
 /** Beats without a word from a leader until its lock is taken from it: it is frozen, or has been busy for that long. */
 const SILENT_BEATS = 8;
@@ -33,7 +35,7 @@ export class Member implements Carrier {
   #stay: { end: AbortController; entered: Promise<void> } | undefined;
   #stopBeat: (() => void) | undefined;
   #silentBeats = 0;
-  #idle: ReturnType<typeof setTimeout> | undefined;
+  #stopIdle: (() => void) | undefined;
 
   /**
    * @param scope what all tabs that share a connection name alike
@@ -49,7 +51,7 @@ export class Member implements Carrier {
   join(socket: TabSocket): void {
     this.#socket?.closed(CLOSE_AGAIN, "replaced by another");
     this.#socket = socket;
-    clearTimeout(this.#idle);
+    this.#stopIdle?.();
     this.#silentBeats = 0;
     this.#stopBeat?.();
     this.#stopBeat = this.#platform.every(() => this.#beat(), BEAT_MS);
@@ -62,7 +64,7 @@ export class Member implements Carrier {
     if (/subscribe"/.test(text)) this.#note(text);
     if (this.#leader) this.#leader.fromSelf(socket.life, text);
     else this.#say({ kind: "text", tab: this.#tab, life: socket.life, text });
-    if (text !== '{"op":"bye"}') return;
+    if (text !== BYE) return;
     this.#drop();
     this.#leave();
   }
@@ -220,8 +222,8 @@ export class Member implements Carrier {
   #drop(): void {
     this.#socket = undefined;
     this.#stopBeat?.();
-    clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => this.#leave(), IDLE_MS);
+    this.#stopIdle?.();
+    this.#stopIdle = this.#platform.every(() => this.#leave(), IDLE_MS);
   }
 
   #beat(): void {
@@ -243,7 +245,7 @@ export class Member implements Carrier {
 
   /** Gives back everything: whatever this tab had goes to others, and another one leads. */
   #leave(): void {
-    clearTimeout(this.#idle);
+    this.#stopIdle?.();
     this.#session = undefined;
     this.#stay?.end.abort();
     this.#stay = undefined;

@@ -16,7 +16,9 @@ let pages: Server;
 beforeAll(async () => {
   [site, broker] = await Promise.all([openSite(), startBroker()]);
   pages = createServer(async (request, answer) => {
-    const html = await readFile(new URL(`.${request.url}`, EXAMPLES), "utf8").catch(() => undefined);
+    const html = await readFile(new URL(`.${request.url}`.split("?")[0]!, EXAMPLES), "utf8").catch(
+      () => undefined,
+    );
     if (html === undefined) answer.writeHead(204).end();
     else {
       const own = html.replaceAll("http://127.0.0.1:8787", broker.url);
@@ -101,4 +103,46 @@ it("[TCL3] [CLI12] the example of a topic shows every tab what any of them says,
     expect(await lines(page, 2, problems)).toEqual(["one", "two"]);
     expect(problems).toEqual([]);
   }
+});
+
+it("[OBX1] [OBX2] [ONC8] the example of what is durable enters an order that was made without a network, once", {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const { page, problems } = await openExample("durable.html");
+  const order = async (item: string) => {
+    await page.fill("input", item);
+    await page.click("button");
+    await page.waitForFunction(() => document.querySelector("input")?.value === "");
+  };
+  await order("tea");
+  expect(await lines(page, 1, problems)).toEqual(["tea"]);
+  await broker.kill();
+  await order("milk");
+  await order("sugar");
+  await broker.restart();
+  expect(await lines(page, 3, problems)).toEqual(["tea", "milk", "sugar"]);
+  await page.waitForFunction(() => document.querySelector("output")?.textContent === "0 to send");
+  await expect
+    .poll(
+      async () =>
+        ((await (await fetch(`${broker.url}/v1/queues/orders`)).json()) as { stats: { settled: number } })
+          .stats.settled,
+      { timeout: 30_000 },
+    )
+    .toBe(3);
+});
+
+it("[PRS17] [CLI12] the example of presence lists who is on the page, and takes away who has gone", {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const first = await openExample("presence.html?ann");
+  const second = await openExample("presence.html?bob");
+  for (const { page, problems } of [first, second]) {
+    expect((await lines(page, 2, problems)).sort()).toEqual(["ann", "bob"]);
+  }
+  await second.page.fill("input", "Bob is writing");
+  await first.page.waitForFunction(() => document.body.textContent?.includes("Bob is writing"));
+  await second.page.goto("about:blank");
+  await first.page.waitForFunction(() => document.querySelectorAll("li").length === 1);
+  expect(first.problems).toEqual([]);
 });

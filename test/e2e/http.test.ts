@@ -364,14 +364,28 @@ describe("errors and paths", () => {
     expectProblem(answer, 400, 1);
   });
 
-  it("[HTTP20] /client.js is the client, for pages of every origin", async ({ world }) => {
-    const answer = await http("GET", new URL("/client.js", world.broker.url), undefined, {
-      origin: "https://a.example",
+  for (const [path, name] of [
+    ["/client.js", "connect"],
+    ["/tabs.js", "sharedSocket"],
+  ] as const) {
+    it(`[HTTP20] ${path} has ${name}, for pages of every origin`, async ({ world }) => {
+      const answer = await http("GET", new URL(path, world.broker.url), undefined, {
+        origin: "https://a.example",
+      });
+      expect(answer.status).toBe(200);
+      expect(answer.headers.get("content-type")).toMatch(/javascript/);
+      expect(answer.headers.get("access-control-allow-origin")).toBe("*");
+      expect(answer.body).toMatch(new RegExp(`export\\s*\\{[^}]*\\b${name}\\b`));
     });
+  }
+
+  it("[CLI14] /durable.js stands beside it, for pages of every origin", async ({ world }) => {
+    const url = new URL("/durable.js", world.broker.url);
+    const answer = await http("GET", url, undefined, { origin: "https://a.example" });
     expect(answer.status).toBe(200);
     expect(answer.headers.get("content-type")).toMatch(/javascript/);
     expect(answer.headers.get("access-control-allow-origin")).toBe("*");
-    expect(answer.body).toMatch(/export\s*\{[^}]*\bconnect\b/);
+    expect(answer.body).toMatch(/export\s*\{[^}]*\bopenOutbox\b/);
   });
 
   it("[HTTP17] /healthz is 200", async ({ world }) => {

@@ -19,8 +19,10 @@ export interface BrokerOptions {
   dataFolder?: string;
   /** Port on loopback; 0 (the default) takes a free one and keeps it over restarts. */
   port?: number;
-  /** Settings such as `DUNLIN_AUTH_SECRET`. Those of this process's own environment are not passed on. */
+  /** Settings such as `DUNLIN_AUTH_SECRET`, read at every start. Those of this process's own environment are not passed on. */
   env?: Record<string, string>;
+  /** The program that runs it, relative to the repository; `local/start.ts` unless said. */
+  program?: string;
 }
 
 /** How a broker process ended. */
@@ -67,7 +69,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   const ownsFolder = options.dataFolder === undefined;
   if (ownsFolder) ownFolders.add(dataFolder);
   const lines: string[] = [];
-  const start = (port: number) => launch({ dataFolder, port, env: options.env ?? {} }, lines);
+  const start = (port: number) =>
+    launch({ program: "local/start.ts", env: {}, ...options, dataFolder, port }, lines);
   let running = await start(options.port ?? 0).catch(async (error: unknown) => {
     if (ownsFolder) await removeFolder(dataFolder);
     throw error;
@@ -115,7 +118,7 @@ interface Running {
 
 async function launch(options: Required<BrokerOptions>, lines: string[]): Promise<Running> {
   // A group of its own, so that one signal reaches the parent and the runtime at the same instant.
-  const child = spawn(process.execPath, [join(ROOT, "local/start.ts")], {
+  const child = spawn(process.execPath, [join(ROOT, options.program)], {
     cwd: ROOT,
     env: { ...ambient(), ...options.env, DUNLIN_DATA: options.dataFolder, PORT: String(options.port) },
     stdio: ["ignore", "pipe", "pipe"],

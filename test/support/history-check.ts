@@ -18,6 +18,8 @@ export type ViolationKind =
   | "group-order"
   | "publisher-order"
   | "duplicate-flag"
+  | "answer-changed"
+  | "ended-twice"
   | "invented";
 
 export interface Violation {
@@ -31,7 +33,12 @@ export interface CheckOptions {
   drained: boolean;
   /** How late this process may have seen a delivery or a lease's end, in milliseconds. */
   slackMs: number;
+  /** The highest seq of an earlier part of the run, whose messages are all settled: none of them may come again. */
+  settledUpTo?: number;
 }
+
+/** A step of the clock is recorded about when it is made. */
+const STEP_SLACK_MS = 1_000;
 
 interface Delivery {
   index: number;
@@ -46,9 +53,11 @@ interface Delivery {
   ackInvoked?: RecordedAt;
   settled?: RecordedAt;
   lost?: RecordedAt;
+  /** It was settled by rejecting the message: a dead letter is what must come of it. */
+  isRejected?: boolean;
   returned?: RecordedAt;
   /** The instant from which the session's end sets the lease free. */
-  freed?: RecordedAt;
+  freed?: RecordedAt & { fromMs: number };
 }
 
 interface RecordedAt {
@@ -61,7 +70,9 @@ interface Publishes {
   messageId: string;
   /** By call, the index of the event. */
   invoked: Map<number, number>;
-  confirmed: { call: number; index: number; seq: number; duplicate: boolean }[];
+  confirmed: { call: number; index: number; seq: number | undefined; duplicate: boolean }[];
+  /** A call failed, so that a later message may have been stored before this one. */
+  isOutOfOrder: boolean;
 }
 
 interface Facts {
@@ -70,7 +81,17 @@ interface Facts {
   deliveries: Map<string, Delivery>;
   /** By seq, in the order of attempts. */
   bySeq: Map<number, Delivery[]>;
+  /** Seqs of messages of an earlier part of the run, by id. */
+  carried: Map<string, number>;
+  deadLettered: Map<string, number>;
+  steps: ClockStep[];
   found: Violation[];
+}
+
+/** The broker's clock went forward. */
+interface ClockStep {
+  atMs: number;
+  byMs: number;
 }
 
 /**
@@ -84,20 +105,22 @@ export function checkHistory(events: RecordedEvent[], options: CheckOptions): Vi
   checkIdentity(facts);
   checkDuplicateFlags(facts);
   checkPublisherOrder(facts);
-  for (const deliveries of facts.bySeq.values()) checkLeases(deliveries, options, facts.found);
+  for (const deliveries of facts.bySeq.values()) checkLeases(deliveries, options, facts);
   checkGroups(facts, options);
-  if (options.drained) checkNothingMissing(facts);
+  checkEnds(facts, options);
+  if (options.drained) checkNothingMissing(facts, options);
   return facts.found;
 }
 
 function gather(events: RecordedEvent[]): Facts {
-  const facts: Facts = { publishes: new Map(), deliveries: new Map(), bySeq: new Map(), found: [] };
+  const facts: Facts = { publishes: new Map(), deliveries: new Map(), bySeq: new Map(), ...nothingElse() };
   const held = new Map<string, Delivery[]>();
   events.forEach((event, index) => {
     const at = { index, atMs: event.atMs };
     switch (event.kind) {
       case "publish-invoked":
       case "publish-confirmed":
+      case "publish-failed":
         gatherPublish(event, index, facts);
         break;
       case "delivered":
@@ -105,15 +128,28 @@ function gather(events: RecordedEvent[]): Facts {
         break;
       case "consumer-ended":
         for (const delivery of held.get(event.consumer) ?? []) {
-          delivery.freed ??= { index, atMs: event.atMs + event.keepMs };
+          delivery.freed ??= { index, fromMs: event.atMs, atMs: event.atMs + event.keepMs };
         }
         held.delete(event.consumer);
+        break;
+      case "carried":
+        facts.carried.set(event.messageId, event.seq);
+        break;
+      case "dead-lettered":
+        facts.deadLettered.set(event.messageId, (facts.deadLettered.get(event.messageId) ?? 0) + 1);
+        break;
+      case "clock-stepped":
+        facts.steps.push({ atMs: event.atMs, byMs: event.byMs });
         break;
       default: {
         const delivery = facts.deliveries.get(event.delivery);
         if (!delivery) throw new Error(`the history settles ${event.delivery}, which it never saw delivered`);
-        if (event.kind === "ack-invoked") delivery.ackInvoked ??= at;
-        else if (event.kind === "return-invoked") delivery.returned ??= at;
+        if (event.kind === "ack-invoked") {
+          delivery.ackInvoked ??= at;
+          if (event.isRejection) delivery.isRejected = true;
+          break;
+        }
+        if (event.kind === "return-invoked") delivery.returned ??= at;
         else if (event.lost) delivery.lost ??= at;
         else delivery.settled ??= at;
       }
@@ -123,17 +159,27 @@ function gather(events: RecordedEvent[]): Facts {
   return facts;
 }
 
+function nothingElse(): Pick<Facts, "carried" | "deadLettered" | "steps" | "found"> {
+  return { carried: new Map(), deadLettered: new Map(), steps: [], found: [] };
+}
+
 function gatherPublish(
-  event: Extract<RecordedEvent, { kind: "publish-invoked" | "publish-confirmed" }>,
+  event: Extract<RecordedEvent, { kind: "publish-invoked" | "publish-confirmed" | "publish-failed" }>,
   index: number,
   facts: Facts,
 ): void {
+  if (event.kind === "publish-failed") {
+    const failed = facts.publishes.get(event.messageId);
+    if (failed) failed.isOutOfOrder = true;
+    return;
+  }
   const { producer, messageId, call } = event;
   const known: Publishes = facts.publishes.get(messageId) ?? {
     producer,
     messageId,
     invoked: new Map(),
     confirmed: [],
+    isOutOfOrder: false,
   };
   facts.publishes.set(messageId, known);
   if (event.kind === "publish-invoked") known.invoked.set(call, index);
@@ -154,6 +200,11 @@ function gatherDelivery(
       facts.found.push({
         kind: "handle-reused",
         what: `${name(known)} was delivered to ${known.consumer}; its handle came again to ${event.consumer} for seq ${event.seq} attempt ${event.attempt}`,
+      });
+    } else if (known.settled) {
+      facts.found.push({
+        kind: "acked-delivered-again",
+        what: `${name(known)} was settled, and came again under the same handle`,
       });
     }
     return;
@@ -187,8 +238,9 @@ function checkIdentity(facts: Facts): void {
       facts.found.push({ kind: "seq-reused", what: `seq ${seq} is ${idBefore}, and ${how} ${messageId}` });
     }
   };
+  for (const [messageId, seq] of facts.carried) see(messageId, seq, "was stored earlier as");
   for (const { messageId, confirmed } of facts.publishes.values()) {
-    for (const { seq } of confirmed) see(messageId, seq, "was confirmed as");
+    for (const { seq } of confirmed) if (seq !== undefined) see(messageId, seq, "was confirmed as");
   }
   for (const { messageId, seq } of facts.deliveries.values()) {
     see(messageId, seq, "was delivered as");
@@ -207,9 +259,14 @@ function checkDuplicateFlags(facts: Facts): void {
   for (const { messageId, index } of facts.deliveries.values()) {
     if (!delivered.has(messageId)) delivered.set(messageId, index);
   }
-  for (const { messageId, invoked, confirmed } of facts.publishes.values()) {
+  for (const { messageId, invoked, confirmed: all } of facts.publishes.values()) {
+    const confirmed = all.filter(({ seq }) => seq !== undefined);
     const wrong = (what: string) =>
       facts.found.push({ kind: "duplicate-flag", what: `${messageId} ${what}` });
+    if (facts.carried.has(messageId)) {
+      if (confirmed.some(({ duplicate }) => !duplicate)) wrong("was stored earlier, and confirmed as new");
+      continue;
+    }
     if (confirmed.filter((confirm) => !confirm.duplicate).length > 1) wrong("was confirmed twice as new");
     const storedBy = Math.min(confirmed[0]?.index ?? Infinity, delivered.get(messageId) ?? Infinity);
     for (const { call, index, duplicate } of confirmed) {
@@ -227,9 +284,9 @@ function checkPublisherOrder(facts: Facts): void {
   const seqOf = new Map<string, number>();
   for (const { messageId, seq } of facts.deliveries.values()) seqOf.set(messageId, seq);
   // The map keeps the order of the first publish of each id.
-  for (const { producer, messageId, confirmed } of facts.publishes.values()) {
+  for (const { producer, messageId, confirmed, isOutOfOrder } of facts.publishes.values()) {
     const seq = confirmed[0]?.seq ?? seqOf.get(messageId);
-    if (seq === undefined) continue;
+    if (seq === undefined || isOutOfOrder || facts.carried.has(messageId)) continue;
     const before = last.get(producer);
     if (before && before.seq > seq) {
       facts.found.push({
@@ -242,7 +299,7 @@ function checkPublisherOrder(facts: Facts): void {
 }
 
 /** The deliveries of one message, in the order of attempts: one lease at a time, and none after a confirmed ack. */
-function checkLeases(deliveries: Delivery[], options: CheckOptions, found: Violation[]): void {
+function checkLeases(deliveries: Delivery[], options: CheckOptions, { found, steps }: Facts): void {
   const settled = deliveries.filter((delivery) => delivery.settled);
   if (settled.length > 1) {
     found.push({ kind: "settled-twice", what: `${settled.map(name).join(" and ")} were both settled` });
@@ -259,13 +316,16 @@ function checkLeases(deliveries: Delivery[], options: CheckOptions, found: Viola
         what: `${name(delivery)} was settled ${stale ? "after" : "and yet followed by"} the delivery of ${name(next)}`,
       });
     }
-    if (next && next.atMs + options.slackMs < leaseEndMs(delivery)) {
+    if (delivery.lost && delivery.settled) {
+      found.push({ kind: "answer-changed", what: `${name(delivery)} was answered as lost, and as settled` });
+    }
+    if (next && next.atMs + options.slackMs < leaseEndMs(delivery, steps)) {
       found.push({
         kind: "leased-twice",
         what: `${name(next)} came ${Math.round(next.atMs - delivery.atMs)} ms after ${name(delivery)}, whose lease of ${delivery.leaseMs} ms nobody had ended`,
       });
     }
-    checkRevoked(delivery, next, options, found);
+    checkRevoked(delivery, next, options, { found, steps });
   });
 }
 
@@ -274,23 +334,33 @@ function checkRevoked(
   delivery: Delivery,
   next: Delivery | undefined,
   options: CheckOptions,
-  found: Violation[],
+  { found, steps }: Pick<Facts, "found" | "steps">,
 ): void {
   const { lost, ackInvoked, freed, returned } = delivery;
   if (!lost || !ackInvoked || returned || next) return;
   if (freed && freed.index < lost.index) return;
-  if (lost.atMs + options.slackMs < delivery.atMs + delivery.leaseMs) {
+  if (lost.atMs + options.slackMs < earliest(delivery.atMs, delivery.leaseMs, steps)) {
     found.push({ kind: "lease-revoked", what: `${name(delivery)} was refused as lost within its lease` });
   }
 }
 
 /** The time before which nobody else may get the message: the lease's end unless the consumer ended it sooner. */
-function leaseEndMs(delivery: Delivery): number {
+function leaseEndMs(delivery: Delivery, steps: ClockStep[]): number {
   return Math.min(
-    delivery.atMs + delivery.leaseMs,
+    earliest(delivery.atMs, delivery.leaseMs, steps),
     delivery.returned?.atMs ?? Infinity,
-    delivery.freed?.atMs ?? Infinity,
+    delivery.freed
+      ? earliest(delivery.freed.fromMs, delivery.freed.atMs - delivery.freed.fromMs, steps)
+      : Infinity,
   );
+}
+
+/** When so much time has passed by a clock that was stepped meanwhile; a step back is as if it had not been. */
+function earliest(fromMs: number, forMs: number, steps: ClockStep[]): number {
+  let end = fromMs + forMs;
+  for (const { atMs, byMs } of steps)
+    if (byMs > 0 && atMs >= fromMs - STEP_SLACK_MS && atMs <= end) end -= byMs;
+  return end;
 }
 
 /** Within a group: each message acked before the next comes out, and no step back. */
@@ -302,10 +372,11 @@ function checkGroups(facts: Facts, options: CheckOptions): void {
     if (members) members.push(delivery);
     else groups.set(delivery.group, [delivery]);
   }
-  for (const [group, members] of groups) checkGroup(group, members, options, facts.found);
+  for (const [group, members] of groups) checkGroup(group, members, options, facts);
 }
 
-function checkGroup(group: string, members: Delivery[], options: CheckOptions, found: Violation[]): void {
+function checkGroup(group: string, members: Delivery[], options: CheckOptions, facts: Facts): void {
+  const { found, steps, deadLettered } = facts;
   const seqs = [...new Set(members.map((member) => member.seq))].sort((a, b) => a - b);
   const before = new Map(seqs.map((seq, position) => [seq, seqs[position - 1]]));
   /** By seq, the delivery of the highest attempt so far. */
@@ -321,13 +392,14 @@ function checkGroup(group: string, members: Delivery[], options: CheckOptions, f
     const previous = before.get(member.seq);
     const wrong = (kind: ViolationKind, what: string) =>
       found.push({ kind, what: `group ${group}: ${name(member)} ${what}` });
-    if (previous !== undefined && !((acked.get(previous) ?? Infinity) < member.index)) {
+    const mayBeDead = members.some(({ seq, messageId }) => seq === previous && deadLettered.has(messageId));
+    if (previous !== undefined && !mayBeDead && !((acked.get(previous) ?? Infinity) < member.index)) {
       wrong("group-order", `came before seq ${previous} was acked`);
     }
     if (furthest && furthest.seq > member.seq) wrong("group-order", `came after ${name(furthest)}`);
     const other = furthest && furthest.seq !== member.seq ? furthest : latest.get(previous ?? -1);
     const otherIsOut = other && !(other.ackInvoked && other.ackInvoked.index < member.index);
-    if (otherIsOut && member.atMs + options.slackMs < leaseEndMs(other)) {
+    if (otherIsOut && member.atMs + options.slackMs < leaseEndMs(other, steps)) {
       wrong("group-overlap", `came while ${name(other)} was out`);
     }
     latest.set(member.seq, member);
@@ -335,19 +407,45 @@ function checkGroup(group: string, members: Delivery[], options: CheckOptions, f
   }
 }
 
+/** One end for each message: settled by one handle, or one dead letter; and none comes back from an earlier part of the run. */
+function checkEnds(facts: Facts, { settledUpTo = 0 }: CheckOptions): void {
+  const wrong = (kind: ViolationKind, what: string) => facts.found.push({ kind, what });
+  for (const [messageId, times] of facts.deadLettered) {
+    if (times > 1) wrong("ended-twice", `${messageId} was dead-lettered ${times} times`);
+  }
+  for (const deliveries of facts.bySeq.values()) {
+    const [first] = deliveries;
+    const settled = deliveries.find((delivery) => delivery.settled);
+    if (settled && facts.deadLettered.has(settled.messageId) && !settled.isRejected) {
+      wrong("ended-twice", `${name(settled)} was settled, and dead-lettered as well`);
+    }
+    if (first && (first.seq <= settledUpTo || facts.carried.has(first.messageId))) {
+      wrong("acked-delivered-again", `${name(first)} was delivered, though settled before`);
+    }
+  }
+}
+
 /** At the end of a drained run every confirmed message was acked by somebody, and the seqs have no holes. */
-function checkNothingMissing(facts: Facts): void {
+function checkNothingMissing(facts: Facts, { settledUpTo }: CheckOptions): void {
   const seqs = new Set<number>(facts.bySeq.keys());
+  if (settledUpTo !== undefined) seqs.add(settledUpTo);
+  const byId = new Map<string, Delivery[]>();
+  for (const delivery of facts.deliveries.values()) {
+    const known = byId.get(delivery.messageId);
+    if (known) known.push(delivery);
+    else byId.set(delivery.messageId, [delivery]);
+  }
   for (const { messageId, confirmed } of facts.publishes.values()) {
-    const seq = confirmed[0]?.seq;
-    if (seq === undefined) continue;
-    seqs.add(seq);
-    const deliveries = facts.bySeq.get(seq) ?? [];
+    if (confirmed.length === 0 || facts.carried.has(messageId)) continue;
+    const seq = confirmed.find((confirm) => confirm.seq !== undefined)?.seq;
+    if (seq !== undefined) seqs.add(seq);
+    const deliveries = byId.get(messageId) ?? [];
     // An ack without an answer may have been executed; one that was answered as lost was not.
     if (deliveries.some((delivery) => delivery.settled || (delivery.ackInvoked && !delivery.lost))) continue;
+    if (facts.deadLettered.has(messageId)) continue;
     facts.found.push({
       kind: "lost",
-      what: `${messageId} (seq ${seq}) was confirmed and ${deliveries.length ? "delivered, but nobody acked it" : "never delivered"}`,
+      what: `${messageId} (seq ${seq ?? "unknown"}) was confirmed and ${deliveries.length ? "delivered, but nobody acked it" : "never delivered"}`,
     });
   }
   const sorted = [...seqs].sort((a, b) => a - b);

@@ -6,8 +6,20 @@ import { MqttWire, type Received } from "./mqtt-wire.ts";
 const RECONNECT_MS = 50;
 const IN_FLIGHT = 16;
 const PAUSE_MS = 4;
+const AGAIN_MS = 100;
 const SUBSCRIBED_MS = 30_000;
 const SILENCE_MS = 60_000;
+
+/** Hears what happens to the numbered messages of publishers. */
+export interface LoadWitness {
+  sent?(stream: string, number: number): void;
+  confirmed?(stream: string, number: number): void;
+  /** The broker refused it for now; it is sent again. */
+  failed?(stream: string, number: number): void;
+  received?(reader: string, stream: string, number: number): void;
+  /** A connection was lost. */
+  cut?(client: string): void;
+}
 
 /** What a publisher and a subscriber have in common: a client id whose session must never be lost. */
 abstract class Durable {
@@ -16,15 +28,17 @@ abstract class Durable {
   connections = 0;
   protected wire: MqttWire | undefined;
   protected isOver = false;
-  private readonly url: string;
+  private readonly url: string | (() => string);
   readonly version: Version;
   readonly clientId: string;
+  protected readonly witness: LoadWitness;
   private running: Promise<void> = Promise.resolve();
 
-  constructor(url: string, version: Version, clientId: string) {
+  constructor(url: string | (() => string), version: Version, clientId: string, witness: LoadWitness = {}) {
     this.url = url;
     this.version = version;
     this.clientId = clientId;
+    this.witness = witness;
   }
 
   /** Connects, and again whenever the connection is lost. */
@@ -37,6 +51,13 @@ abstract class Durable {
     this.isOver = true;
     this.wire?.cut();
     await this.running;
+  }
+
+  /** Connects again after `stop`, to the same session. */
+  async comeBack(): Promise<void> {
+    await this.running;
+    this.isOver = false;
+    this.start();
   }
 
   /** After a CONNACK; `isFirst` says that there was none before. */
@@ -53,13 +74,14 @@ abstract class Durable {
           this.problems.push(`${this.clientId}: ${message}`);
         }
       }
+      this.witness.cut?.(this.clientId);
       if (!this.isOver) await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
     }
   }
 
   private async connection(): Promise<void> {
     const isFirst = this.connections === 0;
-    const wire = await MqttWire.connect(this.url, this.version, {
+    const wire = await MqttWire.connect(typeof this.url === "string" ? this.url : this.url(), this.version, {
       clientId: this.clientId,
       clean: false,
       ...(this.version === 5 ? { properties: { sessionExpiryInterval: 3_600 } } : {}),
@@ -80,13 +102,24 @@ export class LoadPublisher extends Durable {
   sent = 0;
   private readonly topic: string;
   private readonly qos: 1 | 2;
-  private readonly most: number;
+  /** How many messages it sends in all; may be raised as it goes on. */
+  most: number;
+  /** How often it sends a PUBLISH and a PUBREL a second time, from 0 to 1. */
+  repeated = 0;
   /** By packet identifier, in the order of sending; true once PUBREC came. */
   private readonly open = new Map<number, { payload: string; isReceived: boolean }>();
   private isFinishing = false;
 
-  constructor(url: string, version: Version, clientId: string, topic: string, qos: 1 | 2, most: number) {
-    super(url, version, clientId);
+  constructor(
+    url: string | (() => string),
+    version: Version,
+    clientId: string,
+    topic: string,
+    qos: 1 | 2,
+    most: number,
+    witness?: LoadWitness,
+  ) {
+    super(url, version, clientId, witness);
     this.topic = topic;
     this.qos = qos;
     this.most = most;
@@ -114,13 +147,20 @@ export class LoadPublisher extends Durable {
     const id = messageId!;
     const message = this.open.get(id);
     if ((reasonCode ?? 0) >= 0x80 && cmd !== "pubcomp") {
-      this.problems.push(`${this.clientId}: ${cmd} ${reasonCode}`);
-    }
-    if (cmd === "pubrec") {
+      if (!this.witness.failed) this.problems.push(`${this.clientId}: ${cmd} ${reasonCode}`);
+      // The identifier is free again: the same message begins anew.
+      else if (message && !message.isReceived) {
+        this.witness.failed(this.clientId, numberOf(message.payload));
+        const again = () =>
+          wire.isOpen && wire.sendPublish(this.topic, message.payload, { qos: this.qos, messageId: id });
+        setTimeout(again, AGAIN_MS);
+      }
+    } else if (cmd === "pubrec") {
       if (message) message.isReceived = true;
-      wire.send({ cmd: "pubrel", messageId: id });
+      const times = Math.random() < this.repeated ? 2 : 1;
+      for (let time = 0; time < times; time += 1) wire.send({ cmd: "pubrel", messageId: id });
     } else if (cmd === "puback" || cmd === "pubcomp") {
-      this.open.delete(id);
+      if (this.open.delete(id) && message) this.witness.confirmed?.(this.clientId, numberOf(message.payload));
       setTimeout(() => this.fill(wire), PAUSE_MS);
     } else this.problems.push(`${this.clientId}: a ${cmd} came`);
   }
@@ -131,9 +171,21 @@ export class LoadPublisher extends Durable {
       const payload = `${this.clientId} ${this.sent}`;
       this.sent += 1;
       this.open.set(messageId, { payload, isReceived: false });
+      this.witness.sent?.(this.clientId, numberOf(payload));
       wire.sendPublish(this.topic, payload, { qos: this.qos, messageId });
+      const isTwice = this.qos === 2 && Math.random() < this.repeated;
+      if (isTwice) wire.sendPublish(this.topic, payload, { qos: this.qos, messageId, dup: true });
     }
   }
+
+  /** Sends what `most` allows by now. */
+  goOn(): void {
+    if (this.wire) this.fill(this.wire);
+  }
+}
+
+function numberOf(payload: string): number {
+  return Number(payload.split(" ")[1]);
 }
 
 /** Subscribes at one QoS and writes down what arrives, without what its side of the protocol knows to be a repetition. */
@@ -146,8 +198,15 @@ export class LoadSubscriber extends Durable {
   /** QoS 2 identifiers between PUBLISH and PUBREL. */
   private readonly receiving = new Set<number>();
 
-  constructor(url: string, version: Version, clientId: string, filters: string[], qos: 1 | 2) {
-    super(url, version, clientId);
+  constructor(
+    url: string | (() => string),
+    version: Version,
+    clientId: string,
+    filters: string[],
+    qos: 1 | 2,
+    witness?: LoadWitness,
+  ) {
+    super(url, version, clientId, witness);
     this.filters = filters;
     this.qos = qos;
   }
@@ -178,11 +237,13 @@ export class LoadSubscriber extends Durable {
       if (qos === 1) wire.send({ cmd: "puback", messageId: id });
       if (qos === 2 && this.receiving.has(id)) return;
       if (qos === 2) this.receiving.add(id);
-      const [publisher, number] = String(payload).split(" ");
+      // A JSON publisher's text comes as JSON.
+      const [publisher, number] = String(payload).replaceAll('"', "").split(" ");
+      this.total += 1;
+      if (this.witness.received) return this.witness.received(this.clientId, publisher!, Number(number));
       const numbers = this.seen.get(publisher!);
       if (numbers) numbers.push(Number(number));
       else this.seen.set(publisher!, [Number(number)]);
-      this.total += 1;
     }
   }
 }

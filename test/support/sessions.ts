@@ -6,6 +6,7 @@ import { Connection, type Protocol } from "../../worker/gateway/connection.ts";
 import { Fanout, type TopicRun } from "../../worker/gateway/fanout.ts";
 import type { Groups } from "../../worker/gateway/groups.ts";
 import type { Queues } from "../../worker/gateway/queues.ts";
+import { Recent } from "../../worker/gateway/recent.ts";
 import type {
   QueueSubscription,
   Session,
@@ -129,6 +130,7 @@ export class SessionWorld {
         filter: "",
       },
       ...{ address: { kind: "queue", name: queue }, target: `${NAMESPACE}:${queue}`, generation: 1 },
+      settled: new Recent(),
     };
     session.subscriptions.set(sub, subscription);
     this.store.saveSubscription(subscription);
@@ -187,6 +189,7 @@ export class SessionWorld {
       groups: {
         release: (_: string, queue: string) => this.queueCalls.push(`release ${queue}`),
       } as unknown as Groups,
+      attendance: { leaveAll: () => undefined, authorize: () => undefined },
       protocol: () => this.#protocol,
       presence: () => undefined,
       publishWill: (_, { record }) => this.wills.push(String(new RecordView(record).decode().body)),

@@ -1,5 +1,7 @@
 // Reads a queue's figures over HTTP and waits for them; knows the equation they must satisfy after every command.
 
+const ANSWER_MS = 10_000;
+
 /** A queue's figures, as GET /v1/queues/{name} answers them. */
 export interface QueueStats {
   ready: number;
@@ -17,7 +19,8 @@ export interface QueueStats {
 
 /** Reads the figures of a queue, and throws unless they add up. */
 export async function readStats(url: string, queue: string): Promise<QueueStats> {
-  const response = await fetch(`${url}/v1/queues/${encodeURIComponent(queue)}`);
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  const response = await fetch(`${url}/v1/queues/${encodeURIComponent(queue)}`, { signal });
   const text = await response.text();
   if (!response.ok) throw new Error(`stats of ${queue} were answered ${response.status}: ${text}`);
   const { stats } = JSON.parse(text) as { stats: QueueStats };

@@ -71,11 +71,19 @@ export class TopicMachine {
     const outcomes = this.topics.publish(records(...drafts), this.now);
     if (this.sql.rowsWritten !== before) throw new Error("publishing wrote before the flush");
     const { dirty } = this.topics;
-    const parcels = this.sql.transaction(() => this.topics.flush(this.now));
+    this.turn(() => undefined);
     if (!dirty && this.sql.rowsWritten !== before) throw new Error("a turn with nothing to write wrote");
+    return outcomes;
+  }
+
+  /** Ends a turn that does this, and lets everything travel that can. */
+  turn(run: () => void): void {
+    const parcels = this.sql.transaction(() => {
+      run();
+      return this.topics.flush(this.now);
+    });
     for (const parcel of parcels) this.#lane(parcel.target).add(parcel, false);
     this.travel();
-    return outcomes;
   }
 
   subscribe(

@@ -197,6 +197,28 @@ describe("a planted fault is found:", () => {
       false,
     ],
     [
+      "one handle answered as lost and as settled",
+      "answer-changed",
+      story().publish("m", 1).deliver("m", 1, 1, "c1").end("c1").ack("1.1", "lost").ack("1.1", "settled"),
+      false,
+    ],
+    [
+      "a settled message among the dead letters",
+      "ended-twice",
+      story()
+        .publish("m", 1)
+        .deliver("m", 1, 1, "c1")
+        .ack("1.1", "settled")
+        .record({ kind: "dead-lettered", messageId: "m" }),
+      true,
+    ],
+    [
+      "a message of an earlier part of the run",
+      "acked-delivered-again",
+      story().record({ kind: "carried", messageId: "m", seq: 1 }).deliver("m", 1, 2, "c1").ack("1.2"),
+      false,
+    ],
+    [
       "a stale handle accepted",
       "stale-handle-accepted",
       story()
@@ -330,6 +352,8 @@ describe("a planted fault is found:", () => {
       "publisher-order": true,
       "duplicate-flag": true,
       invented: true,
+      "answer-changed": true,
+      "ended-twice": true,
     };
     expect(new Set(faults.map(([, kind]) => kind))).toEqual(new Set(Object.keys(kinds)));
   });

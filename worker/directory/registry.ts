@@ -3,6 +3,7 @@
 import { type Refusal, refuse } from "../errors.ts";
 import { MAX_FILTERS } from "../limits.ts";
 import type { Sql } from "../log/sql.ts";
+import { isPresence } from "../message/presence.ts";
 import { ownTopic } from "../topic/placement.ts";
 import { FilterBooks } from "./filters.ts";
 import type { ListedTopic, RegisteredFilter, TopicObjectEntry } from "./rpc.ts";
@@ -24,7 +25,9 @@ export class TopicRegistry {
    * @param mayCreate whether topics that do not stand here may come into being
    */
   enter(objectName: string, topics: string[], mayCreate: boolean, now: number): TopicObjectEntry {
-    const refused = mayCreate ? [] : topics.filter((topic) => !this.#topics.has(topic));
+    // Nobody declares rooms: whoever may enter one brings it about.
+    const wanted = (topic: string) => !isPresence(topic) && !this.#topics.has(topic);
+    const refused = mayCreate ? [] : topics.filter(wanted);
     const own = ownTopic(objectName);
     const filters = own === undefined ? this.#filters.all() : this.#filters.matching(own);
     // An object of one topic that may not be leaves no trace.

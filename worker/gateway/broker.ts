@@ -3,6 +3,7 @@
 import { isReplyTopic, queueObjectName } from "../address.ts";
 import type { Env } from "../env.ts";
 import { topicObjectName } from "../topic/placement.ts";
+import type { Attendance } from "./attendance.ts";
 import type { Backlog } from "./backlog/backlog.ts";
 import type { Connection } from "./connection.ts";
 import type { Groups } from "./groups.ts";
@@ -29,6 +30,7 @@ export interface Broker {
   readonly backlog: Backlog;
   readonly outbox: Outbox;
   readonly requester: Requester;
+  readonly attendance: Attendance;
   /** What passes through for a namespace. */
   traffic(namespace: string): Traffic;
   /** Sends everything that was written; needed only after an await, as every event ends with it. */

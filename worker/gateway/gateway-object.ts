@@ -1,22 +1,20 @@
 // The shell of a gateway: hibernating sockets, attachments, the alarm, calls from queues and Topic objects. What frames mean is the
 // protocols' business (protocol/), what sessions do is sessions.ts's.
 import { DurableObject } from "cloudflare:workers";
-import { splitObjectName } from "../address.ts";
 import type { Principal } from "../auth/principal.ts";
 import type { Env } from "../env.ts";
 import { isRefusal, type Refusal } from "../errors.ts";
 import { HELLO_TIMEOUT_MS, MAX_FRAME_BYTES } from "../limits.ts";
-import { DeliveryView } from "../link/deliveries.ts";
-import { countRecords, TopicPacketView } from "../link/topic-packet.ts";
 import { DurableSql } from "../log/sql.ts";
 import { JsonProtocol } from "../protocol/json/protocol.ts";
 import { MqttProtocol } from "../protocol/mqtt/protocol.ts";
 import type { Applied } from "../queue/rpc.ts";
+import { Arrivals } from "./arrivals.ts";
 import { AttachmentStore, attachedConnection, carriedSession } from "./attachment.ts";
+import { Attendance } from "./attendance.ts";
 import { Backlog } from "./backlog/backlog.ts";
 import { addressLink, type Broker } from "./broker.ts";
 import { Connection, type Protocol } from "./connection.ts";
-import { type DeliveryOrder, orderOf } from "./delivery-order.ts";
 import { Fanout } from "./fanout.ts";
 import { Groups } from "./groups.ts";
 import { countRetained, Interest } from "./interest.ts";
@@ -60,11 +58,13 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
   readonly #backlog: Backlog;
   readonly #outbox: Outbox;
   readonly #requester: Requester;
+  readonly #attendance: Attendance;
   readonly #tokens = new TokenClock();
   readonly #protocols: Protocol[];
-  /** By the name of the object, queues and Topic objects apart. */
-  readonly #queueOrders = new Map<string, DeliveryOrder<DeliveryView>>();
-  readonly #topicOrders = new Map<string, DeliveryOrder<TopicPacketView>>();
+  readonly #arrivals = new Arrivals(() => ({
+    ...{ queues: this.#queues, backlog: this.#backlog, fanout: this.#fanout },
+    flush: () => this.#flush(),
+  }));
   #alarmAt = Number.POSITIVE_INFINITY;
   #lazyTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -77,9 +77,9 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     this.#backlog = Backlog.open(sql, Date.now());
     this.#links = new Links(env, {
       gateway,
-      deliver: (queueObject, packet) => this.#queueInOrder(queueObject, packet),
+      deliver: (queueObject, packet) => this.#arrivals.ofQueue(queueObject, packet),
       lost: (queueObject) => this.#queues.reattach(queueObject),
-      topicDeliver: (topicObject, packet) => this.#topicInOrder(topicObject, packet, () => undefined),
+      topicDeliver: (topicObject, packet) => this.#arrivals.ofTopics(topicObject, packet, () => undefined),
       takeReplies: async (namespace, packet) => ({ results: this.#requester.take(namespace, packet) }),
       afterAnswer: () => this.#flush(),
     });
@@ -88,6 +88,10 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       addressLink({ env, links: this.#links }, namespace, address);
     this.#outbox = new Outbox({ gateway, backlog: this.#backlog, flush, link });
     this.#requester = new Requester({ gateway, flush, link });
+    this.#attendance = new Attendance(
+      { sql, flush, link: (namespace, topic) => link(namespace, `topic:${topic}`) },
+      Date.now(),
+    );
     this.#queues = new Queues(gateway, store, this.#links);
     this.#sys = new Sys(
       {
@@ -100,16 +104,12 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     const topics = new Topics({
       ...{ env, store, fanout: this.#fanout, sys: this.#sys },
       interest: new Interest(env, gateway),
-      inOrder: (name, packet, hand) => {
-        const order = orderOf(this.#topicOrders, name, () => this.#flush());
-        const view = new TopicPacketView(packet);
-        order.after(view, () => hand(packet.subarray(view.message.at)));
-      },
+      inOrder: (name, packet, hand) => this.#arrivals.afterTopics(name, packet, hand),
       afterAnswer: () => this.#flush(),
     });
     const groups = new Groups({ env, queues: this.#queues, afterAnswer: () => this.#flush() });
     this.#sessions = new Sessions({
-      ...{ store, topics, groups, queues: this.#queues },
+      ...{ store, topics, groups, queues: this.#queues, attendance: this.#attendance },
       protocol: (name) => this.#protocol(name) ?? this.#protocols[0]!,
       presence: (session, event) => this.#sys.presence(session, event, Date.now()),
       publishWill: (session, will) => this.#outbox.takeOverWill(session.client, will, Date.now()),
@@ -119,6 +119,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
       traffic: (namespace) => this.#sys.traffic(namespace),
       ...{ links: this.#links, sessions: this.#sessions, queues: this.#queues, groups },
       ...{ backlog: this.#backlog, outbox: this.#outbox, requester: this.#requester },
+      attendance: this.#attendance,
       flush: () => this.#flush(),
       welcomed: (connection) => this.#welcomed(connection),
     };
@@ -191,12 +192,13 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     this.#tokens.run(now);
     for (const protocol of this.#protocols) protocol.run(now);
     this.#sys.run(now);
+    this.#attendance.run(now);
     this.#backlog.expire(now);
     this.#flush();
   }
 
   async deliver(queueObject: string, packet: Uint8Array): Promise<void> {
-    this.#queueInOrder(queueObject, packet);
+    this.#arrivals.ofQueue(queueObject, packet);
     this.#flush();
   }
 
@@ -221,7 +223,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
 
   async topicDeliver(topicObject: string, packet: Uint8Array): Promise<{ unwanted: string[] }> {
     const outcome = await new Promise<string[] | Refusal>((resolve) => {
-      this.#topicInOrder(topicObject, packet, resolve);
+      this.#arrivals.ofTopics(topicObject, packet, resolve);
       this.#flush();
     });
     if (isRefusal(outcome)) throw new Error(outcome.message);
@@ -250,41 +252,6 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     }
   }
 
-  #queueInOrder(queueObject: string, packet: Uint8Array): void {
-    const order = orderOf(this.#queueOrders, queueObject, () => this.#flush());
-    order.take(new DeliveryView(packet), (deliveries) => this.#hand(queueObject, deliveries));
-  }
-
-  #topicInOrder(topicObject: string, packet: Uint8Array, done: (outcome: string[] | Refusal) => void): void {
-    const order = orderOf(this.#topicOrders, topicObject, () => this.#flush());
-    const { namespace } = splitObjectName(topicObject);
-    order.take(new TopicPacketView(packet), ({ id, message }) => {
-      // What comes a second time was lost on its way back: everything that had to be kept of it was.
-      if (id > 0 && this.#backlog.taken(topicObject, id)) return done([]);
-      const refusal =
-        id > 0 ? this.#backlog.room(countRecords(packet, message.at), packet.length) : undefined;
-      if (refusal !== undefined) return done(refusal);
-      if (id > 0) this.#backlog.take(topicObject, id);
-      done(this.#fanout.deliver(namespace, packet.subarray(message.at)));
-    });
-  }
-
-  #hand(queueObject: string, deliveries: DeliveryView): void {
-    const gone = new Set<number>();
-    for (; deliveries.valid; deliveries.next()) {
-      const subscription = this.#queues.find(deliveries.ref);
-      if (subscription === undefined) {
-        gone.add(deliveries.ref);
-        continue;
-      }
-      // What was on its way to an older connection comes again with all that the session holds, as soon as it has a new one.
-      if (deliveries.generation !== subscription.generation) continue;
-      const { connection } = subscription.session;
-      connection?.protocol.deliver(connection, subscription, deliveries);
-    }
-    if (gone.size > 0) this.#queues.disown(queueObject, [...gone]);
-  }
-
   #restore(): void {
     const live: Session[] = [];
     for (const socket of this.ctx.getWebSockets()) {
@@ -308,6 +275,7 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     this.#attachments.keepOnly(new Set([...this.#sockets.keys()].map(({ id }) => id)));
     const known = new Set([OUTBOX, ...this.#sessions.ids()]);
     for (const session of this.#backlog.sessions()) if (!known.has(session)) this.#backlog.forget(session);
+    this.#attendance.keepOnly(known);
     this.#outbox.resume();
     this.#flush();
   }
@@ -370,12 +338,14 @@ export class GatewayObject extends DurableObject<Env> implements GatewayRpc {
     this.#backlog.commit();
     if (this.#backlog.lazy) this.#lazyTimer ??= setTimeout(() => this.#flushLazy(), LAZY_MS);
     this.#links.flush();
+    this.#outbox.departed();
     this.#writes.flush(this.#links.busy, Date.now());
     const deadlines = this.#protocols.map(({ nextDeadline }) => nextDeadline);
     const deadline = Math.min(
       this.#sessions.nextDeadline,
       this.#tokens.nextDeadline,
       this.#sys.nextDeadline,
+      this.#attendance.nextDeadline,
       ...deadlines,
     );
     if (deadline < this.#alarmAt) {

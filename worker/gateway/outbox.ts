@@ -5,6 +5,7 @@ import { Writer } from "../bytes/writer.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { MAX_OUTBOX_MESSAGES, MAX_SESSION_BACKLOG_BYTES } from "../limits.ts";
 import { formatHandle, type Handle, parseHandle } from "../link/handle.ts";
+import type { Published } from "../link/results.ts";
 import { EMPTY_MESSAGE, type Message, RecordView, writeMessage } from "../message/record.ts";
 import type { Backlog } from "./backlog/backlog.ts";
 import type { Outgoing } from "./backlog/outgoing.ts";
@@ -28,14 +29,31 @@ export interface OutboxOwner {
   flush: () => void;
 }
 
+interface Item {
+  position: number;
+  packetId: number;
+}
+
+/** The way to one address. */
+interface Lane {
+  /** Whether its messages may have left: one that followed in the next call would overtake them if this call failed. */
+  departed: boolean;
+  /** How many of them have no answer. */
+  left: number;
+  /** What waits for the answers. */
+  behind: Item[];
+}
+
 /** The outbox of one gateway. */
 export class Outbox {
   readonly #owner: OutboxOwner;
   /** What waits for the next attempt, as a publisher's messages keep their order; undefined while nothing was refused. */
-  #waiting: { position: number; packetId: number }[] | undefined;
+  #waiting: Item[] | undefined;
 
   /** Messages of queues whose settle has not been answered. */
   readonly #settling = new Set<string>();
+  /** What is under way, by namespace and address. */
+  readonly #lanes = new Map<string, Lane>();
 
   constructor(owner: OutboxOwner) {
     this.#owner = owner;
@@ -100,6 +118,11 @@ export class Outbox {
     this.#handOnWaiting();
   }
 
+  /** What was handed on so far has left, or may have: an event has ended. */
+  departed(): void {
+    for (const lane of this.#lanes.values()) lane.departed = true;
+  }
+
   #outgoing(): Outgoing {
     return this.#owner.backlog.outgoing(OUTBOX, true);
   }
@@ -128,22 +151,31 @@ export class Outbox {
       const queue = address.slice(SETTLE.length);
       return this.#handOnSettle(namespace, queue, parseHandle(kept.messageId), { position, packetId });
     }
+    const lane = this.#lanes.get(kept.topic) ?? { departed: false, left: 0, behind: [] };
+    if (lane.departed) {
+      lane.behind.push({ position, packetId });
+      return;
+    }
+    this.#lanes.set(kept.topic, lane);
+    lane.left++;
     const topic = address.startsWith("topic:") ? address.slice("topic:".length) : "";
     const message = { ...kept, topic, messageId: `${gateway}:${position}`, publisherId: true };
     link(namespace, address).publish(message, (outcome) => {
-      if (isRefusal(outcome) && PASSING.has(outcome.kind)) return this.#wait(position, packetId);
-      if (isRefusal(outcome)) console.error(`a message to ${address} was refused: ${outcome.message}`);
-      this.#outgoing().puback(packetId);
-      this.#handOnWaiting();
+      this.#answered(outcome, address, { position, packetId });
+      if (--lane.left > 0) return;
+      if (this.#lanes.get(kept.topic) === lane) this.#lanes.delete(kept.topic);
+      for (const next of lane.behind) this.#handOn(next.position, next.packetId);
     });
   }
 
-  #handOnSettle(
-    namespace: string,
-    queue: string,
-    handle: Handle,
-    { position, packetId }: { position: number; packetId: number },
-  ): void {
+  #answered(outcome: Published | Refusal, address: string, { position, packetId }: Item): void {
+    if (isRefusal(outcome) && PASSING.has(outcome.kind)) return this.#wait(position, packetId);
+    if (isRefusal(outcome)) console.error(`a message to ${address} was refused: ${outcome.message}`);
+    this.#outgoing().puback(packetId);
+    this.#handOnWaiting();
+  }
+
+  #handOnSettle(namespace: string, queue: string, handle: Handle, { position, packetId }: Item): void {
     const key = settleKey(namespace, queue, handle.position);
     this.#settling.add(key);
     const settlements = [{ ...handle, outcome: "ack" as const, delayMs: undefined, reason: "" }];

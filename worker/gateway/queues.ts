@@ -4,6 +4,7 @@ import { type Refusal, refuse } from "../errors.ts";
 import { MAX_SUBSCRIPTIONS } from "../limits.ts";
 import type { Links } from "./links.ts";
 import type { CommandDone } from "./object-link.ts";
+import { Recent } from "./recent.ts";
 import type { QueueSubscription, Session, SubscriptionOptions } from "./session.ts";
 import type { SavedSubscription, SessionStore } from "./session-store.ts";
 
@@ -40,6 +41,23 @@ export class Queues {
     return this.#byRef.get(ref);
   }
 
+  /**
+   * Whether a delivery is to be shown. What was on its way to an older connection comes again with all that the session holds, as soon
+   * as it has a new one; and what was sent again may have been settled before it came.
+   */
+  shows(
+    subscription: QueueSubscription,
+    { generation, lease }: { generation: number; lease: number },
+  ): boolean {
+    return generation === subscription.generation && !subscription.settled.has(lease);
+  }
+
+  /** The queue has confirmed that these leases are settled. */
+  settled({ generation, settled }: QueueSubscription, leases: Iterable<number>): void {
+    // Nothing was ever sent again to a subscription of the first generation.
+    if (generation > 1) for (const lease of leases) settled.add(lease);
+  }
+
   /** Whether a session here consumes from the queue of an object. */
   consumes(target: string): boolean {
     for (const subscription of this.#byRef.values()) if (subscription.target === target) return true;
@@ -51,6 +69,7 @@ export class Queues {
     const { sub, address, target = "", credit, leaseMs, filter = "", generation = 1 } = saved;
     this.#keep({
       ...{ kind: "queue", ref, sub, session, address, target, filter, options, generation },
+      settled: new Recent(),
       credit: credit ?? 0,
       leaseMs: leaseMs ?? undefined,
     });
@@ -70,6 +89,7 @@ export class Queues {
     const subscription: QueueSubscription = known ?? {
       ...{ kind: "queue", ref, sub, session, address, target, credit, leaseMs, filter, options },
       generation: 1,
+      settled: new Recent(),
     };
     Object.assign(subscription, { credit, leaseMs, filter, options });
     this.#store.saveSubscription(subscription);

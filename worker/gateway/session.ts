@@ -4,6 +4,7 @@ import type { Principal } from "../auth/principal.ts";
 import type { Qos } from "../message/record.ts";
 import type { Selector } from "../selector/selector.ts";
 import type { Connection, Protocol } from "./connection.ts";
+import type { Recent } from "./recent.ts";
 
 /** A client's session. */
 export interface Session {
@@ -81,6 +82,8 @@ export interface QueueSubscription extends SubscriptionBase {
   filter: string;
   /** Rises whenever its queue is asked to send again what it holds. */
   generation: number;
+  /** Leases that were settled since that was first asked: what was sent again before that must not be shown after it. */
+  readonly settled: Recent;
 }
 
 /** One subscription of a session to the topics that a filter matches. */
@@ -97,6 +100,8 @@ export interface TopicSubscription extends SubscriptionBase {
   skipped: number;
   /** Goes on with what waits for credit, or ends it with the subscription. */
   woken: (() => void) | undefined;
+  /** The last message that a subscription to one topic was sent, where its protocol keeps to the order of `seq`. */
+  readonly place?: { epoch: number; seq: number };
   /** Live messages that arrive while it is still reading what was before them; undefined once it is up to date. */
   behind: Behind | undefined;
 }

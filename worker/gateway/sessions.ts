@@ -6,6 +6,7 @@ import type { Principal } from "../auth/principal.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { fromBase64 } from "../message/base64.ts";
 import { selectorOf } from "../selector/selector.ts";
+import type { Attendance } from "./attendance.ts";
 import type { Connection, Protocol } from "./connection.ts";
 import type { Groups } from "./groups.ts";
 import type { Queues } from "./queues.ts";
@@ -43,6 +44,7 @@ export interface SessionsOwner {
   queues: Queues;
   topics: Topics;
   groups: Groups;
+  attendance: Pick<Attendance, "leaveAll" | "authorize">;
   /** Finds an adapter by its first name. */
   protocol: (name: string | undefined) => Protocol;
   /** A session has got a connection, or lost it. */
@@ -166,6 +168,7 @@ export class Sessions {
   /** A session has a fresh token: subscriptions that it does not allow end, and are returned. */
   authorize(session: Session, principal: Principal): Subscription[] {
     session.principal = principal;
+    this.#owner.attendance.authorize(session);
     const revoked = [...session.subscriptions.values()].filter(
       (subscription) => checkSubscription(principal, subscription) !== undefined,
     );
@@ -197,6 +200,7 @@ export class Sessions {
     // Whatever it is now: it may have been on disk for a will or an expiry that it has no more.
     this.#owner.store.removeSession(session);
     this.#publishWill(session);
+    this.#owner.attendance.leaveAll(session);
     session.protocol.ended(session);
   }
 

@@ -3,6 +3,7 @@ import type { Env } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { isExact } from "../filter/filter.ts";
 import { MAX_SESSION_SELECTOR_CHARS, MAX_SUBSCRIPTIONS } from "../limits.ts";
+import { TopicPacketView } from "../link/topic-packet.ts";
 import { RecordView } from "../message/record.ts";
 import type { Selector } from "../selector/selector.ts";
 import type { Registered } from "../topic/register.ts";
@@ -86,6 +87,7 @@ export class Topics {
     const subscription: TopicSubscription = known ?? {
       ...{ kind: "topic", ref, sub, session, filter, selector, options, credit, skipped: 0 },
       ...{ durable: false, woken: undefined, behind: { records: [], bytes: 0, dropped: 0 } },
+      ...(isExact(filter) ? { place: { epoch: 0, seq: 0 } } : {}),
     };
     const durable = options.qos > 0 && session.expirySeconds > 0;
     Object.assign(subscription, { selector, options, credit, durable });
@@ -208,7 +210,9 @@ export class Topics {
           replay().then(resolve, reject);
         });
       });
-      for (const position of answer.topics) seen.set(position.topic, position);
+      if (answer === first || kept === 0)
+        for (const position of answer.topics) seen.set(position.topic, position);
+      else seeRetained(packet, kept, seen);
       if (gone()) return;
       const unfinished = answer.topics.find(({ more }) => more !== undefined);
       if (answer.moreRetained !== undefined) {
@@ -263,6 +267,21 @@ export class Topics {
     }
     subscriptions.delete(subscription.sub);
     this.#owner.fanout.remove(subscription);
+  }
+}
+
+/**
+ * A further page of retained messages says nothing of what was published since the first: live messages of that time are there, and only
+ * those that the page itself holds have been seen.
+ */
+function seeRetained(packet: Uint8Array, kept: number, seen: Map<string, TopicPosition>): void {
+  const view = new TopicPacketView(packet);
+  for (let left = kept; left > 0 && view.valid; left--, view.next()) {
+    const { topic, epoch, seq } = view.message;
+    const known = seen.get(topic);
+    if (known === undefined || epoch > known.epoch || (epoch === known.epoch && seq > known.seq)) {
+      seen.set(topic, { topic, epoch, seq, recovered: true });
+    }
   }
 }
 

@@ -1,13 +1,16 @@
 // POST …/messages of a queue or a topic: one message, a batch, or CloudEvents. Answered once what must be stored is.
+
 import { permits } from "../auth/permission.ts";
+import { ANYONE } from "../auth/principal.ts";
 import { Writer } from "../bytes/writer.ts";
 import { maxMessageBytes, topicTarget } from "../env.ts";
 import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse } from "../errors.ts";
-import { MAX_BATCH, MAX_FRAME_BYTES } from "../limits.ts";
+import { MAX_BATCH, MAX_CLIENT_ID_CHARS, MAX_FRAME_BYTES } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
 import { type Condition, conditionOf } from "../link/condition.ts";
 import { type Published, type QueueResults, readResults } from "../link/results.ts";
 import { PUBLISH_FIELDS, type PublishFields, toMessage, toTopic, withPayload } from "../message/fields.ts";
+import { isPresence } from "../message/presence.ts";
 import { type Message, writeMessage } from "../message/record.ts";
 import type { Applied } from "../queue/rpc.ts";
 import { check } from "../schema.ts";
@@ -54,9 +57,30 @@ export async function publishToQueue(call: QueueCall): Promise<Response | Refusa
 
 /** POST /v1/topics/{name}/messages: hands what the request carries to whoever is interested. */
 export async function publishToTopic(call: TopicCall): Promise<Response | Refusal> {
+  const publisher = isPresence(call.name) ? memberOf(call) : "";
+  if (isRefusal(publisher)) return publisher;
   const { env, namespace, name } = call;
   const destination = topicTarget(env, namespace, name);
-  return publish({ ...call, destination, adapt: (message) => toTopic(message, name, "") });
+  return publish({ ...call, destination, adapt: (message) => toTopic(message, name, publisher) });
+}
+
+/**
+ * The id by which a caller without a session is in a room: its token's `sub`, or what `Dunlin-Client` adds to that. Without
+ * authentication anyone may use any.
+ */
+function memberOf({ request, principal }: Call): string | Refusal {
+  const { subject } = principal;
+  const named = request.headers.get("dunlin-client") ?? subject;
+  if (named.length > MAX_CLIENT_ID_CHARS) {
+    return refuse(
+      "bad-field",
+      `Dunlin-Client has at most ${MAX_CLIENT_ID_CHARS} characters, got ${named.length}`,
+    );
+  }
+  if (principal === ANYONE || (subject !== "" && (named === subject || named.startsWith(`${subject}/`))))
+    return named;
+  const own = JSON.stringify(subject);
+  return refuse("forbidden", `Dunlin-Client is the token's sub ${own} or begins with it and "/"`);
 }
 
 async function publish(call: PublishCall): Promise<Response | Refusal> {

@@ -37,7 +37,8 @@ export interface ConsumerSpec {
 export type QueueCommand =
   /** Records without a condition, or one record with it. */
   | { type: "publish"; records: Uint8Array; condition?: Condition }
-  | { type: "settle"; settlements: Settlement[] }
+  /** `by`: ref of the consumer that settles, when it is known. */
+  | { type: "settle"; settlements: Settlement[]; by?: number }
   | { type: "extend"; handles: Handle[]; leaseMs: number }
   | { type: "attach"; consumer: ConsumerSpec }
   | { type: "credit"; ref: number; add: number }
@@ -55,6 +56,7 @@ export type QueueCommand =
  *   6 pause, 7 detach   u32 count × f64 ref
  *   8 publish on condition   condition (condition.ts), u32 length of the record, record
  *   9 attach   as 4, then text16 client, text16 filter
+ *  10 settle by a consumer   f64 ref, then as 2
  */
 const VERSION = 1;
 const PUBLISH = 1;
@@ -66,6 +68,7 @@ const PAUSE = 6;
 const DETACH = 7;
 const PUBLISH_IF = 8;
 const ATTACH = 9;
+const SETTLE_BY = 10;
 const OUTCOMES: readonly Outcome[] = ["ack", "release", "fail", "dead"];
 
 /**
@@ -111,7 +114,8 @@ export class CommandWriter {
         to.raw(command.records);
         return;
       case "settle":
-        to.u8(SETTLE);
+        to.u8(command.by === undefined ? SETTLE : SETTLE_BY);
+        if (command.by !== undefined) to.f64(command.by);
         writeSettlements(to, command.settlements);
         return;
       case "extend":
@@ -167,6 +171,12 @@ function readCommand(from: Reader): QueueCommand {
     }
     case SETTLE:
       return { type: "settle", settlements: times(from.u32(), () => readSettlement(from)) };
+    case SETTLE_BY:
+      return {
+        type: "settle",
+        by: from.f64(),
+        settlements: times(from.u32(), () => readSettlement(from)),
+      };
     case EXTEND: {
       const leaseMs = from.f64();
       return { type: "extend", leaseMs, handles: times(from.u32(), () => readHandle(from)) };

@@ -12,6 +12,7 @@ import {
 } from "../limits.ts";
 import { type Infer, object } from "../schema.ts";
 import { fromBase64 } from "./base64.ts";
+import { isPresence, presenceAction, toPresence } from "./presence.ts";
 import { type BodyKind, BYTES_BODY, JSON_BODY, type Message, TEXT_BODY } from "./record.ts";
 
 const MAX_TIME = Number.MAX_SAFE_INTEGER;
@@ -125,12 +126,17 @@ export function withPayload(
 }
 
 /**
- * A message as a topic takes it, or why it does not: topics deliver at once, and those under `$SYS/` are the broker's own.
+ * A message as a topic takes it, or why it does not: topics deliver at once, and those under `$SYS/` are the broker's own. To a room
+ * (`$presence/…`) the publisher speaks without a session; one that has a session goes through its gateway's attendance.
  *
  * @param publisher client id of the publisher, "" when not known
  */
 export function toTopic(message: Message, topic: string, publisher: string): Message | Refusal {
   if (topic.startsWith("$SYS/")) return refuse("forbidden", "topics under $SYS/ are the broker's own");
+  if (isPresence(topic)) {
+    const said = presenceAction(message);
+    return isRefusal(said) ? said : toPresence(message, topic, { client: publisher, session: "" }, said);
+  }
   if (message.dueAt === 0) return { ...message, topic, publisher };
   return refuse("bad-field", "a topic delivers at once: delayMs and deliverAt are for queues");
 }

@@ -51,11 +51,14 @@ export class Pusher {
     const pushed: Pushed[] = [];
     const deliveries = new DeliveryView(packet);
     for (; deliveries.valid; deliveries.next()) {
+      // Who stands by, or what others have settled, is nothing to push.
+      if (deliveries.kind !== "message") continue;
       const { position, lease, attempt, epoch } = deliveries;
       handles.push({ position, lease });
       const { queue, mark } = this.#owner;
       pushed.push({ queue, mark, epoch, attempt, message: deliveries.message.decode() });
     }
+    if (pushed.length === 0) return;
     const settle = (index: number, outcome: PushOutcome) =>
       this.#settle(handles[index]!, pushed[index]!, outcome, hasBackoff);
     if (spec.service === "") {

@@ -8,14 +8,14 @@ import { publish, takeTransfer } from "./publish.ts";
 import { resumePush, setPush } from "./push-target.ts";
 import { beginRedrive, endRedrive, type RedriveOptions } from "./redrive.ts";
 import { removeSchedule, type ScheduleSpec, setSchedule } from "./schedules.ts";
-import { applySettings, type QueueSettings, type QueueSettingsPatch } from "./settings.ts";
+import { applySettings, checkSettings, type QueueSettings, type QueueSettingsPatch } from "./settings.ts";
 import { attach, detach, extend, pause, receive, settle } from "./settle.ts";
 import type { Turn } from "./turn.ts";
 
 /** A command of a turn: those of the link, and those of the object itself. */
 export type TurnCommand =
   | QueueCommand
-  | { type: "receive"; ref: number; max: number; leaseMs: number | undefined; wait: boolean }
+  | { type: "receive"; ref: number; max: number; leaseMs: number | undefined; filter?: string; wait: boolean }
   | { type: "withdraw"; ref: number }
   | { type: "transfer"; source: string; id: number; records: Uint8Array }
   | { type: "configure"; patch: QueueSettingsPatch & { paused?: boolean } }
@@ -37,9 +37,9 @@ const COMMANDS: { [Type in keyof Commands]: (turn: Turn, command: Commands[Type]
     messages: publish(turn, records, condition),
   }),
   // A settle may be of a message published in this very turn only if it was delivered before: nothing to seal.
-  settle: (turn, { settlements }) => ({
+  settle: (turn, { settlements, by = 0 }) => ({
     type: "settled",
-    settled: settlements.map((settlement) => settle(turn, settlement)),
+    settled: settlements.map((settlement) => settle(turn, settlement, by)),
   }),
   extend: (turn, { handles, leaseMs }) => ({
     type: "settled",
@@ -60,10 +60,7 @@ const COMMANDS: { [Type in keyof Commands]: (turn: Turn, command: Commands[Type]
     detach(turn, refs);
     return done(turn);
   },
-  receive: (turn, { ref, max, leaseMs }) => {
-    receive(turn, ref, max, leaseMs);
-    return done(turn);
-  },
+  receive: (turn, command) => done(turn, receive(turn, command)),
   withdraw: (turn, { ref }) => {
     turn.ledger.consumers.remove(ref);
     return done(turn);
@@ -73,8 +70,10 @@ const COMMANDS: { [Type in keyof Commands]: (turn: Turn, command: Commands[Type]
     return done(turn);
   },
   configure: (turn, { patch }) => {
-    turn.ledger.configure(changed(turn.ledger.settings, patch));
-    return done(turn);
+    const settings = changed(turn.ledger.settings, patch);
+    const refusal = checkSettings(settings, turn.ledger.consumers.selecting);
+    if (refusal === undefined) turn.ledger.configure(settings);
+    return done(turn, refusal);
   },
   purge: (turn) => {
     turn.seal();

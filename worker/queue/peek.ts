@@ -1,10 +1,12 @@
 // Looks at a queue without changing anything: messages by state, and the counts.
 import { Writer } from "../bytes/writer.ts";
 import { RecordView } from "../message/record.ts";
+import type { Consumer } from "./consumers.ts";
 import type { EntryState } from "./entry.ts";
 import { headPosition } from "./head.ts";
+import type { Ledger } from "./ledger.ts";
 import type { Queue } from "./queue.ts";
-import type { PeekState, QueueDescription } from "./rpc.ts";
+import type { ConsumerDescription, ConsumerPage, PeekState, QueueDescription } from "./rpc.ts";
 import { deadLetterQueue } from "./settings.ts";
 
 /** Bytes that one peek returns at most. */
@@ -70,6 +72,26 @@ export function describe(queue: Queue, now: number): QueueDescription {
       consumers: ledger.consumers.size,
       rowsWritten: queue.rowsWritten,
     },
+  };
+}
+
+/** Some of the queue's consumers, in the order they attached. Who comes or goes between two pages may move others over their border. */
+export function listConsumers({ ledger }: Queue, after: number, limit: number): ConsumerPage {
+  const all = [...ledger.consumers.values()];
+  const consumers = all.slice(after, after + limit).map((consumer) => describeConsumer(ledger, consumer));
+  return after + limit < all.length ? { consumers, next: after + limit } : { consumers };
+}
+
+function describeConsumer({ settings, active }: Ledger, consumer: Consumer): ConsumerDescription {
+  const { ref, client, credit, used, filter, leaseMs, paused } = consumer;
+  return {
+    kind: ref > 0 ? "subscription" : "receive",
+    ...(ref > 0 && { client }),
+    ...{ credit, unsettled: used },
+    ...(filter !== "" && { filter }),
+    ...(leaseMs > 0 && { leaseMs }),
+    paused,
+    ...(settings.singleActiveConsumer && { active: ref === active.ref }),
   };
 }
 

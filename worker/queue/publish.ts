@@ -3,6 +3,7 @@ import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Condition } from "../link/condition.ts";
 import type { Published } from "../link/results.ts";
 import { RecordView } from "../message/record.ts";
+import { elect } from "./active.ts";
 import { checkCondition } from "./conditions.ts";
 import { dispatch } from "./dispatch.ts";
 import type { Entry } from "./entry.ts";
@@ -94,6 +95,7 @@ function makeRoom(turn: Turn, bytes: number): Refusal | undefined {
   }
   if (fits(turn, bytes)) return undefined;
   // Messages that consumers wait for are not in the way.
+  elect(turn);
   if (turn.ledger.consumers.waiting) {
     turn.seal();
     dispatch(turn);

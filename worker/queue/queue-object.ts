@@ -1,7 +1,7 @@
 // The shell of a queue: the only code that touches its object's storage transaction, alarm and calls to other objects.
 // Decisions are queue.ts's; what leaves for other rooms goes through outbound.ts.
 import { DurableObject } from "cloudflare:workers";
-import { checkName, splitObjectName } from "../address.ts";
+import { splitObjectName } from "../address.ts";
 import { directoryObject, type Env, handlerOf } from "../env.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { hash } from "../hash.ts";
@@ -19,9 +19,9 @@ import { describe } from "./peek.ts";
 import { PUSH_GATEWAY } from "./push-target.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
 import type { RedriveOptions } from "./redrive.ts";
-import type { Applied, PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
+import type { Applied, PeekState, QueueDescription, QueueRpc, ReceiveOptions } from "./rpc.ts";
 import type { ScheduleSpec } from "./schedules.ts";
-import type { QueueSettingsPatch } from "./settings.ts";
+import { checkPatch, DEFAULT_SETTINGS, type QueueSettingsPatch } from "./settings.ts";
 
 /** Commands that wait for the next turn, and who waits for their results. */
 interface Pending {
@@ -108,18 +108,22 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     return deliveries === undefined ? { results: written } : { results: written, deliveries };
   }
 
-  async receive(max: number, waitMs: number, leaseMs: number | undefined): Promise<Uint8Array | Refusal> {
+  async receive({ max, waitMs, leaseMs, filter }: ReceiveOptions): Promise<Uint8Array | Refusal> {
     const ref = --this.#lastCall;
-    const command: TurnCommand = { type: "receive", ref, max, leaseMs, wait: waitMs > 0 };
+    const command: TurnCommand = { type: "receive", ref, max, leaseMs, filter, wait: waitMs > 0 };
     const refusal = await this.#ready([command]);
     if (refusal !== undefined) return refusal;
     const packet = new Promise<Uint8Array>((resolve) => {
       this.#waiting.set(ref, resolve);
     });
-    await this.#submit([command]).catch((error: unknown) => {
+    const { results } = await this.#submit([command]).catch((error: unknown) => {
       this.#waiting.delete(ref);
       throw error;
     });
+    if (results[0]?.type === "refused") {
+      this.#waiting.delete(ref);
+      return results[0].refusal;
+    }
     const withdraw = () => this.#submit([{ type: "withdraw", ref }]).then(() => this.#nothing(ref));
     const timer = waitMs > 0 ? setTimeout(withdraw, waitMs) : null;
     if (timer === null) this.#nothing(ref);
@@ -129,17 +133,22 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   async declare(patch: QueueSettingsPatch): Promise<(QueueDescription & { created: boolean }) | Refusal> {
-    const wrong = this.#checkDeadLetterTo(patch.deadLetterTo);
+    const open = this.#open();
+    const wrong = checkPatch(this.#name, open?.settings ?? DEFAULT_SETTINGS, patch);
     if (wrong !== undefined) return wrong;
-    const created = this.#open() === undefined;
+    const created = open === undefined;
     const refusal = await this.#ready([{ type: "configure", patch }], true);
     if (refusal !== undefined) return refusal;
-    await this.#submit([{ type: "configure", patch }]);
-    return { ...this.#describe(), created };
+    const { results } = await this.#submit([{ type: "configure", patch }]);
+    return results[0]?.type === "refused" ? results[0].refusal : { ...this.#describe(), created };
   }
 
   async describe(): Promise<QueueDescription | Refusal> {
     return this.#open() === undefined ? this.#unknown() : this.#describe();
+  }
+
+  consumers(after: number, limit: number) {
+    return this.#management.consumers(after, limit);
   }
 
   async remove(): Promise<Refusal | undefined> {
@@ -363,13 +372,6 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
 
   #unknown(): Refusal {
     return refuse("not-found", `there is no queue ${JSON.stringify(this.#name)} in ${this.#namespace}`);
-  }
-
-  #checkDeadLetterTo(target: string | null | undefined): Refusal | undefined {
-    if (typeof target !== "string") return undefined;
-    if (target === this.#name) return refuse("bad-field", "deadLetterTo must be another queue");
-    const wrong = checkName(target);
-    return wrong === undefined ? undefined : refuse("bad-field", `deadLetterTo: ${wrong.message}`);
   }
 
   #answer(ref: number, packet: Uint8Array): void {

@@ -89,17 +89,27 @@ export function watchReceipt(ledger: Ledger, position: number, view: RecordView)
   if (view.wantsReceipt) ledger.receipts.want(position);
 }
 
-/** Sends the receipt of a message that is about to end, if one is wanted. */
-export function sendReceipt(turn: Turn, entry: Entry, outcome: ReceiptOutcome, reason = ""): void {
+/**
+ * Sends the receipt of a message that is about to end, if one is wanted.
+ *
+ * @param by ref of the consumer that settled it
+ */
+export function sendReceipt(
+  turn: Turn,
+  entry: Entry,
+  outcome: ReceiptOutcome,
+  reason = "",
+  by = entry.ref,
+): void {
   const { ledger, now, queue } = turn;
-  const { position, seq, ref, attempts: attempt } = entry;
+  const { position, seq, attempts: attempt } = entry;
   if (!ledger.receipts.wants(position)) return;
   ledger.receipts.done(position);
   const { receiptTo, messageId, correlationId } = turn.store.log.record(position)!.decode();
   const address = parseAddress(receiptTo);
   if (isRefusal(address)) return;
   const { epoch } = ledger;
-  const client = ledger.consumers.get(ref)?.client ?? "";
+  const client = ledger.consumers.get(by)?.client ?? "";
   const receipt: Receipt = { messageId, queue, epoch, seq, outcome, client, attempt, time: now };
   if (reason !== "") receipt.reason = reason;
   turn.sendTo(outboxTarget(address), {

@@ -38,6 +38,44 @@ export type PushDescription = Omit<PushSpec, "secret"> & PushFigures & { signed:
 /** States that a peek can look at. */
 export type PeekState = "ready" | "delayed" | "leased";
 
+/** What a call that takes messages wants. */
+export interface ReceiveOptions {
+  /** At most so many. */
+  max: number;
+  /** How long it waits for the first, ms. */
+  waitMs: number;
+  /** undefined: the queue's setting. */
+  leaseMs: number | undefined;
+  /** A selector that they must match, "" for all. */
+  filter: string;
+}
+
+/** One of those who consume from a queue. */
+export interface ConsumerDescription {
+  /** A subscription, or an HTTP call that waits. */
+  kind: "subscription" | "receive";
+  /** Client id; absent for an HTTP call. */
+  client?: string;
+  /** Most messages it may hold, and how many it holds. */
+  credit: number;
+  unsettled: number;
+  /** A selector that its messages match; absent: it takes all. */
+  filter?: string;
+  /** Its own lease time; absent: the queue's. */
+  leaseMs?: number;
+  /** Its connection is lost: it keeps what it holds and gets nothing more. */
+  paused: boolean;
+  /** With singleActiveConsumer: whether it is the one that gets messages. */
+  active?: boolean;
+}
+
+/** Some of a queue's consumers. */
+export interface ConsumerPage {
+  consumers: ConsumerDescription[];
+  /** The `after` of the following page; absent on the last. */
+  next?: number;
+}
+
 /** What a packet of commands is answered. */
 export interface Applied {
   /** link/results.ts */
@@ -50,10 +88,12 @@ export interface Applied {
 export interface QueueRpc {
   /** Applies a packet of commands (link/commands.ts) and answers once it is durable. A gateway that calls gives its name. */
   apply(commands: Uint8Array, gateway?: string): Promise<Applied>;
-  /** Leases up to `max` messages, waiting up to `waitMs` for the first; answers with deliveries (link/deliveries.ts). */
-  receive(max: number, waitMs: number, leaseMs: number | undefined): Promise<Uint8Array | Refusal>;
+  /** Leases messages, waiting for the first if asked to; answers with deliveries (link/deliveries.ts). */
+  receive(options: ReceiveOptions): Promise<Uint8Array | Refusal>;
   /** Creates the queue or changes its settings. */
   declare(patch: QueueSettingsPatch): Promise<(QueueDescription & { created: boolean }) | Refusal>;
+  /** Who consumes, in the order they attached; `after` is the `next` of the page before, 0 for the first. */
+  consumers(after: number, limit: number): Promise<ConsumerPage | Refusal>;
   describe(): Promise<QueueDescription | Refusal>;
   /** Deletes the queue with all it holds. */
   remove(): Promise<Refusal | undefined>;

@@ -3,24 +3,32 @@ import { type Refusal, refuse } from "../errors.ts";
 import { MAX_CONSUMERS } from "../limits.ts";
 import type { ConsumerSpec, Settlement } from "../link/commands.ts";
 import type { Handle } from "../link/handle.ts";
+import { elect } from "./active.ts";
 import type { Consumer } from "./consumers.ts";
 import type { Entry } from "./entry.ts";
+import { EVERYONE } from "./everyone.ts";
 import { deadLetter, fail } from "./failures.ts";
 import { sendReceipt } from "./receipts.ts";
 import type { Turn } from "./turn.ts";
 
 /**
- * Settles one delivery.
+ * Settles one delivery. What everyone holds it ends for everyone, and the others are told.
  *
+ * @param by ref of the consumer that settles, 0 when not known
  * @returns whether it is settled, now or already by this very handle; false when the lease was lost, and nothing changed
  */
-export function settle(turn: Turn, settlement: Settlement): boolean {
+export function settle(turn: Turn, settlement: Settlement, by: number): boolean {
   const { ledger } = turn;
   const entry = leasedBy(turn, settlement);
   if (entry === undefined) return ledger.outcomes.settled(settlement.lease, ledger.newestLease);
+  if (entry.ref === EVERYONE) {
+    for (const other of ledger.everyone.holders(entry.lease)) {
+      if (other.ref !== by && !other.paused) turn.tell(other, "settled", entry);
+    }
+  }
   switch (settlement.outcome) {
     case "ack":
-      sendReceipt(turn, entry, "ack");
+      sendReceipt(turn, entry, "ack", "", entry.ref === EVERYONE ? by : entry.ref);
       ledger.finish(entry, "settled", true);
       break;
     case "release":
@@ -52,10 +60,23 @@ export function attach(turn: Turn, spec: ConsumerSpec): Refusal | undefined {
     return refuse("too-many", `the queue has ${MAX_CONSUMERS} consumers, which is its limit`, 10_000);
   }
   const { ref, gateway, client, filter, credit, leaseMs = 0, generation } = spec;
+  const refusal = checkSelector(turn, filter);
+  if (refusal !== undefined) return refusal;
   ledger.attach({ ref, gateway, client, filter, credit, leaseMs, generation });
   const consumer = ledger.consumers.get(ref)!;
-  if (spec.resend) for (const entry of heldBy(turn, consumer)) turn.deliver(entry, consumer, true);
+  elect(turn, consumer);
+  if (!spec.resend) return undefined;
+  const shared = [...ledger.everyone.of(consumer, false)];
+  for (const entry of [...heldBy(turn, consumer, shared.length), ...shared]) {
+    turn.deliver(entry, consumer, true);
+  }
   return undefined;
+}
+
+function checkSelector({ ledger }: Turn, filter: string): Refusal | undefined {
+  return filter !== "" && ledger.settings.delivery === "all"
+    ? refuse("bad-field", 'a queue with delivery "all" takes no filter')
+    : undefined;
 }
 
 /** Takes consumers away; what they hold is ready again at once. */
@@ -63,9 +84,14 @@ export function detach(turn: Turn, refs: number[]): void {
   for (const ref of refs) {
     const consumer = turn.ledger.consumers.get(ref);
     if (consumer === undefined) continue;
+    const shared = [...turn.ledger.everyone.of(consumer, false)].length;
     turn.ledger.detach(consumer);
-    for (const entry of heldBy(turn, consumer)) turn.ledger.giveBack(entry, false, false, 0);
+    for (const entry of heldBy(turn, consumer, shared)) turn.ledger.giveBack(entry, false, false, 0);
   }
+  // What everyone held is nobody's any more.
+  const { consumers, everyone } = turn.ledger;
+  if (everyone.out.size === 0 || consumers.attached) return;
+  for (const entry of [...everyone.out.values()]) turn.ledger.giveBack(entry, false, false, 0);
 }
 
 /** Stops deliveries to consumers whose connection is lost; they keep what they hold. */
@@ -80,20 +106,31 @@ export function pause(turn: Turn, refs: number[]): void {
  * An HTTP call that takes up to `max` messages: a consumer for as long as it waits, which nothing needs to remember. Its ref is
  * never given to another call, as leases under it may outlive it.
  */
-export function receive(turn: Turn, ref: number, max: number, leaseMs: number | undefined): void {
+export function receive(
+  turn: Turn,
+  {
+    ref,
+    max,
+    leaseMs = 0,
+    filter = "",
+  }: { ref: number; max: number; leaseMs: number | undefined; filter?: string },
+): Refusal | undefined {
+  const refusal = checkSelector(turn, filter);
+  if (refusal !== undefined) return refusal;
   const consumer: Consumer = {
     ref,
     gateway: "",
     client: "",
-    filter: "",
+    filter,
     credit: max,
-    leaseMs: leaseMs ?? 0,
+    leaseMs,
     generation: 0,
     used: 0,
     paused: false,
     inLine: false,
   };
   turn.ledger.consumers.add(consumer);
+  return undefined;
 }
 
 function leasedBy(turn: Turn, handle: Handle): Entry | undefined {
@@ -101,8 +138,13 @@ function leasedBy(turn: Turn, handle: Handle): Entry | undefined {
   return entry?.state === "leased" && entry.lease === handle.lease ? entry : undefined;
 }
 
-/** What a consumer holds. */
-export function heldBy(turn: Turn, { ref, used: count }: Consumer): Entry[] {
+/**
+ * What a consumer holds by itself.
+ *
+ * @param shared how many of those that it has are everybody's
+ */
+export function heldBy(turn: Turn, { ref, used }: Consumer, shared = 0): Entry[] {
+  const count = used - shared;
   const held: Entry[] = [];
   for (const entry of turn.ledger.entries.values()) {
     // Most consumers come and go without holding anything: nothing is looked through for them.

@@ -1,7 +1,7 @@
 // One turn of a queue in the making: the rows it will write and the deliveries it will send. One turn is one transaction.
 import { Writer } from "../bytes/writer.ts";
 import { MAX_ROW_BYTES } from "../limits.ts";
-import { DeliveryWriter } from "../link/deliveries.ts";
+import { type DeliveryKind, DeliveryWriter } from "../link/deliveries.ts";
 import { MAX_ROW_RECORDS } from "../log/log.ts";
 import type { QueueStore } from "../log/store.ts";
 import { type Message, writeMessage } from "../message/record.ts";
@@ -163,16 +163,27 @@ export class Turn {
   /** Sends a leased message to the consumer that holds its lease. */
   deliver(entry: Entry, consumer: Consumer, redelivered: boolean): void {
     const { record } = this.store.log.record(entry.position)!;
-    const { ref, gateway, generation } = consumer;
+    const { ref, generation } = consumer;
+    const { position, lease, attempts: attempt } = entry;
+    this.#writer(consumer).add({ ref, generation, position, lease, attempt, redelivered }, record);
+    this.deliveredBytes += record.length;
+  }
+
+  /** Sends a consumer a word, after what it was sent before: about an entry that it holds, if it is `settled`. */
+  tell(consumer: Consumer, word: Exclude<DeliveryKind, "message">, entry?: Entry): void {
+    const { ref, generation } = consumer;
+    const { position = 0, lease = 0 } = entry ?? {};
+    this.#writer(consumer).tell({ ref, generation, position, lease, attempt: 0, redelivered: false }, word);
+  }
+
+  #writer({ ref, gateway }: Consumer): DeliveryWriter {
     let writer = ref < 0 ? this.received.get(ref) : this.deliveries.get(gateway);
     if (writer === undefined) {
       writer = new DeliveryWriter(this.ledger.epoch);
       if (ref < 0) this.received.set(ref, writer);
       else this.deliveries.set(gateway, writer);
     }
-    const { position, lease, attempts: attempt } = entry;
-    writer.add({ ref, generation, position, lease, attempt, redelivered }, record);
-    this.deliveredBytes += record.length;
+    return writer;
   }
 
   /** Whether this turn has sent as much as a turn may. */

@@ -1,5 +1,6 @@
 // The dedup window of a topic object: which publisher-chosen message ids came lately, per topic, and what was answered.
 import { MAX_DEDUP_IDS } from "../limits.ts";
+import { RecordView } from "../message/record.ts";
 
 /** What the first message under an id got. */
 export interface Remembered {
@@ -38,6 +39,25 @@ export class TopicDedup {
     if (this.#order.length - this.#first <= MAX_DEDUP_IDS) return;
     this.#forgottenUntil = this.#order[this.#first]!.time;
     this.#forgetFirst();
+  }
+
+  /**
+   * Reads back what came after a time from wherever it was stored, in any order and more than once.
+   *
+   * @param removed the last epochs of topics that were deleted
+   */
+  load(batches: Iterable<Uint8Array>, notBefore: number, removed: ReadonlyMap<string, number>): void {
+    const found = new Map<string, Remembered & { topic: string; messageId: string }>();
+    for (const records of batches) {
+      for (const view = new RecordView(records); view.valid; view.next()) {
+        const { time, seq, epoch, topic, messageId } = view;
+        if (!view.publisherId || time <= notBefore || epoch <= (removed.get(topic) ?? 0)) continue;
+        const key = `${topic}\0${messageId}\0${epoch}\0${seq}`;
+        found.set(key, { topic, messageId, epoch, seq, time });
+      }
+    }
+    const ids = [...found.values()].sort((a, b) => a.time - b.time || a.seq - b.seq);
+    for (const { topic, messageId, ...id } of ids) this.add(topic, messageId, id);
   }
 
   /** Ids of topics with this window that came at or before this time are not needed: too old, or forgotten because of too many. */

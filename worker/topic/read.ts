@@ -1,9 +1,17 @@
 // Reading topics for a subscriber: retained messages first, then what history kept, and whether anything may be missing.
 import { isExact } from "../filter/filter.ts";
 import { TopicPacketWriter } from "../link/topic-packet.ts";
-import type { Retained } from "./retained.ts";
+import { isPresence } from "../message/presence.ts";
 import type { From, ReadRequest, TopicPosition } from "./rpc.ts";
 import type { TopicState, TopicStates } from "./state.ts";
+
+/** What new subscribers get first: retained messages, and the snapshots of rooms. */
+export interface Kept {
+  /** Topics that have one and that a filter matches, after `after`, by name. */
+  matching(filter: string, after: string | undefined): string[];
+  /** It as a record. */
+  get(topic: string, now: number): Uint8Array | undefined;
+}
 
 /** What a read found: the answer of rpc.ts before its packet has a number. */
 export interface ReadAnswer {
@@ -28,21 +36,29 @@ export function nothing(): ReadAnswer {
 export function read(
   { filter, from, retained: wants, limitBytes, retainedAfter }: ReadRequest,
   states: TopicStates,
-  retained: Retained,
+  retained: Kept,
   now: number,
 ): ReadAnswer {
   const answer = nothing();
   const { packet } = answer;
-  if (wants === "send") {
+  // A room keeps no history: who does not go on from its very end gets its snapshot. [PRS5]
+  const rooms = isPresence(filter) && from !== "new";
+  if (wants === "send" || rooms) {
     // The newest message of a topic with a history comes from there.
-    const wanted = (topic: string) => from !== "last" || !hasHistory(states.get(topic, now), now);
+    const wanted = (topic: string) => {
+      const state = states.get(topic, now);
+      return rooms ? !start(state, from, now).recovered : from !== "last" || !hasHistory(state, now);
+    };
     readRetained(answer, { filter, retained, after: retainedAfter, wanted }, limitBytes, now);
   }
   const names = isExact(filter) ? [filter] : states.matching(filter);
   for (const name of names) {
     const state = states.get(name, now);
     const { seq, recovered } = start(state, from, now);
-    const position: TopicPosition = { topic: name, epoch: state.epoch, seq: state.seq, recovered };
+    const position: TopicPosition = {
+      ...{ topic: name, epoch: state.epoch, seq: state.seq },
+      recovered: recovered || rooms,
+    };
     answer.topics.push(position);
     if (seq > state.seq || state.history === undefined) continue;
     if (!packet.empty && packet.size >= limitBytes) {
@@ -60,7 +76,7 @@ export function read(
 /** Which retained messages are asked for. */
 interface RetainedRequest {
   filter: string;
-  retained: Retained;
+  retained: Kept;
   /** The last topic of the page before. */
   after: string | undefined;
   wanted: (topic: string) => boolean;

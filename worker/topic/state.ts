@@ -44,6 +44,7 @@ export interface TopicState {
 export class TopicStates {
   readonly #store: TopicStore;
   readonly #dedup: TopicDedup;
+  readonly #placeOf: (name: string) => { epoch: number; seq: number } | undefined;
   readonly #states = new Map<string, TopicState>();
   readonly #declared = new Map<string, Declared>();
   readonly #changed = new Set<string>();
@@ -55,9 +56,15 @@ export class TopicStates {
   /** The longest dedup window of any topic, ms. */
   longestWindowMs = DEFAULT_TOPIC_SETTINGS.dedupWindowMs;
 
-  constructor(store: TopicStore, dedup: TopicDedup) {
+  /** @param placeOf where a topic stood that something else than its history keeps */
+  constructor(
+    store: TopicStore,
+    dedup: TopicDedup,
+    placeOf: (name: string) => { epoch: number; seq: number } | undefined,
+  ) {
     this.#store = store;
     this.#dedup = dedup;
+    this.#placeOf = placeOf;
     const [removed] = store.read("removed", "SELECT max(epoch) AS epoch FROM removed");
     this.#lastEpoch = (removed?.epoch as number | null | undefined) ?? 0;
     const rows = store.read("topic", "SELECT name, number, epoch, seq, holes, settings FROM topic");
@@ -184,6 +191,7 @@ export class TopicStates {
   #begin(name: string, now: number): TopicState {
     const declared = this.#declared.get(name);
     const settings = declared?.settings ?? DEFAULT_TOPIC_SETTINGS;
+    const place = this.#placeOf(name);
     const state: TopicState = {
       name,
       epoch: Math.max(now, this.#lastEpoch + 1),
@@ -193,6 +201,7 @@ export class TopicStates {
       history: undefined,
       holes: 0,
       entered: false,
+      ...(place && { epoch: place.epoch, seq: place.seq }),
     };
     if (declared !== undefined && keepsHistory(settings)) {
       state.history = new History(this.#store, declared.number, declared.seq);

@@ -6,6 +6,9 @@ import type { Sql, SqlRow, SqlValue } from "../log/sql.ts";
  *   interest  ( topic TEXT, target TEXT PRIMARY KEY | durable )                 who gets the messages of one topic: 0 or 1
  *   retained  ( name TEXT PRIMARY KEY | expires, remembered, data BLOB )        one record; ms, 0 for never; when its id came, 0 for none
  *   removed   ( name TEXT PRIMARY KEY | epoch )   deleted topics: what was stored of them under this epoch or an earlier one is no more
+ *   room      ( name TEXT PRIMARY KEY | epoch, seq, members, bytes, counted, due )   rooms that are not empty: their topic's place, how many
+ *               are in it, bytes of their ids and data, 1 while only the count is told, when time changes it next (ms, 0 for never)
+ *   member    ( room TEXT, client TEXT PRIMARY KEY | session, since, expires, data )   session "" for none, ms, 0 for never, JSON text
  *   source    ( name TEXT PRIMARY KEY | id )      the last transfer taken from another object
  *   producer  ( name TEXT PRIMARY KEY | time, state )   topic, NUL and producer; ms; ProducerState as JSON text
  *   history_N ( seq INTEGER PRIMARY KEY | last, time, bytes, total, ids, data BLOB )   one turn's records of topic number N: first and
@@ -21,6 +24,9 @@ const TABLES = {
   retained:
     "name TEXT PRIMARY KEY, expires INTEGER NOT NULL, remembered INTEGER NOT NULL, data BLOB NOT NULL",
   removed: "name TEXT PRIMARY KEY, epoch INTEGER NOT NULL",
+  room: "name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, members INTEGER NOT NULL, bytes INTEGER NOT NULL, counted INTEGER NOT NULL, due INTEGER NOT NULL",
+  member:
+    "room TEXT NOT NULL, client TEXT NOT NULL, session TEXT NOT NULL, since INTEGER NOT NULL, expires INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (room, client)",
   source: "name TEXT PRIMARY KEY, id INTEGER NOT NULL",
   producer: "name TEXT PRIMARY KEY, time INTEGER NOT NULL, state TEXT NOT NULL",
 } as const;

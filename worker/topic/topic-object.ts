@@ -2,12 +2,13 @@
 // for other rooms goes through outbound.ts, what the Directory must know first through introductions.ts.
 import { DurableObject } from "cloudflare:workers";
 import { checkName, splitObjectName } from "../address.ts";
-import { directoryObject, type Env } from "../env.ts";
-import { isRefusal, type Refusal } from "../errors.ts";
+import { directoryObject, type Env, maxPresenceMembers } from "../env.ts";
+import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { checkFilter } from "../filter/filter.ts";
 import { type QueueCommand, readCommands } from "../link/commands.ts";
 import { type QueueResult, writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
+import { isPresence } from "../message/presence.ts";
 import type { Applied } from "../queue/rpc.ts";
 import { isQueue } from "./interest.ts";
 import { Introductions } from "./introductions.ts";
@@ -155,7 +156,7 @@ export class TopicObject extends DurableObject<Env> implements TopicRpc {
     topic: string,
     patch: TopicSettingsPatch,
   ): Promise<(TopicDescription & { created: boolean }) | Refusal> {
-    const wrong = checkName(topic);
+    const wrong = checkName(topic) ?? checkNoRoom(topic);
     if (wrong !== undefined) return wrong;
     // The introduction makes the topic.
     const created = isRefusal(await this.describe(topic));
@@ -170,7 +171,7 @@ export class TopicObject extends DurableObject<Env> implements TopicRpc {
   }
 
   async remove(topic: string): Promise<Refusal | undefined> {
-    const known = await this.describe(topic);
+    const known = checkNoRoom(topic) ?? (await this.describe(topic));
     if (isRefusal(known)) return known;
     // The Directory first: whoever publishes after this object has forgotten the topic introduces it anew.
     await directoryObject(this.env, this.#namespace).removeTopic(topic, this.#objectName);
@@ -186,7 +187,10 @@ export class TopicObject extends DurableObject<Env> implements TopicRpc {
     try {
       this.#open();
       this.#outbound.retry();
-      await this.#run((topics, now) => topics.sweep(now, true));
+      await this.#run((topics, now) => {
+        topics.run(now);
+        topics.sweep(now, true);
+      });
     } catch (error) {
       // The platform gives an alarm up after six failures; what must arrive must not wait for the next publish then.
       if ((info?.retryCount ?? 0) < ALARM_RETRIES) throw error;
@@ -261,11 +265,11 @@ export class TopicObject extends DurableObject<Env> implements TopicRpc {
     const now = Date.now();
     try {
       const topics = this.#open();
-      const tell = this.ctx.storage.transactionSync(() => {
+      const { tell, parcels } = this.ctx.storage.transactionSync(() => {
         const done = call.run(topics, now);
-        topics.flush(now);
-        return done;
+        return { tell: done, parcels: topics.flush(now) };
       });
+      this.#outbound.send(parcels, new Set());
       tell();
     } catch (error) {
       this.#fail([call], error);
@@ -281,15 +285,16 @@ export class TopicObject extends DurableObject<Env> implements TopicRpc {
 
   #open(): Topics {
     if (this.#topics !== undefined) return this.#topics;
-    this.#topics = new Topics(new TopicStore(this.#sql), Date.now());
+    this.#topics = new Topics(new TopicStore(this.#sql), Date.now(), maxPresenceMembers(this.env));
     this.#outbound.restore(this.#topics.outbox.pending);
     return this.#topics;
   }
 
   /** An alarm is a billed row: it is set only when none is due before. */
   #arm(): void {
-    const watch = this.#topics?.outbox.waiting === true ? Date.now() + WATCH_MS : Number.POSITIVE_INFINITY;
-    const wanted = Math.min(watch, this.#outbound.retryAt);
+    const never = Number.POSITIVE_INFINITY;
+    const watch = this.#topics?.outbox.waiting === true ? Date.now() + WATCH_MS : never;
+    const wanted = Math.min(watch, this.#outbound.retryAt, this.#topics?.nextDeadline ?? never);
     if (wanted >= this.#alarmAt) return;
     this.#alarmAt = wanted;
     this.ctx.storage.setAlarm(wanted);
@@ -310,4 +315,9 @@ export class TopicObject extends DurableObject<Env> implements TopicRpc {
     const answer = { packet: taken, retained, topics };
     return moreRetained === undefined ? answer : { ...answer, moreRetained };
   }
+}
+
+function checkNoRoom(topic: string): Refusal | undefined {
+  if (!isPresence(topic)) return undefined;
+  return refuse("not-supported", "a room has no settings, and ends when its last member leaves");
 }

@@ -2,15 +2,19 @@
 // Plain and synchronous; its shell is topic-object.ts.
 import type { RegisteredFilter } from "../directory/rpc.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
+import { MAX_PRESENCE_MEMBERS } from "../limits.ts";
 import type { Condition } from "../link/condition.ts";
 import type { Published } from "../link/results.ts";
+import { isPresence, noConditions, roomRecord } from "../message/presence.ts";
 import { RecordView } from "../message/record.ts";
+import { checkCondition } from "./condition.ts";
 import { TopicDedup } from "./dedup.ts";
 import { Fan, type Parcel } from "./fan.ts";
 import { Interests, isQueue } from "./interest.ts";
 import { Outbox } from "./outbox.ts";
+import { Presence } from "./presence.ts";
 import { TopicProducers } from "./producers.ts";
-import { nothing, type ReadAnswer, read, start } from "./read.ts";
+import { type Kept, nothing, type ReadAnswer, read, start } from "./read.ts";
 import { Retained } from "./retained.ts";
 import type { From, ReadRequest, TopicDescription, TopicHistory, TopicSubscribe } from "./rpc.ts";
 import type { TopicSettingsPatch } from "./settings.ts";
@@ -45,15 +49,30 @@ export class Topics {
   readonly #store: TopicStore;
   readonly #states: TopicStates;
   readonly #retained: Retained;
+  readonly #presence: Presence;
+  readonly #kept: Kept;
   readonly #sources: TopicSources;
   readonly #producers: TopicProducers;
   readonly #dedup = new TopicDedup();
   #fan = new Fan();
 
-  constructor(store: TopicStore, now: number) {
+  /** @param maxMembers members of one room whom it names */
+  constructor(store: TopicStore, now: number, maxMembers = MAX_PRESENCE_MEMBERS) {
     this.#store = store;
-    this.#states = new TopicStates(store, this.#dedup);
+    this.#presence = new Presence({
+      ...{ store, maxMembers },
+      state: (name, at) => this.#states.get(name, at),
+      tell: (state, body, client, at) => this.#tell(state, body, client, at),
+    });
+    this.#states = new TopicStates(store, this.#dedup, (name) => this.#presence.place(name));
     this.#retained = new Retained(store);
+    this.#kept = {
+      matching: (filter, after) => [
+        ...this.#retained.matching(filter, after),
+        ...this.#presence.matching(filter, after ?? ""),
+      ],
+      get: (topic, at) => this.retained(topic, at),
+    };
     this.#sources = new TopicSources(store);
     this.#producers = new TopicProducers(store);
     this.interests = new Interests(store);
@@ -64,10 +83,20 @@ export class Topics {
   /** Whether `flush` has something to write. */
   get dirty(): boolean {
     const books = [
-      ...[this.#states, this.#retained, this.#sources, this.#producers],
+      ...[this.#states, this.#retained, this.#presence, this.#sources, this.#producers],
       ...[this.interests, this.#fan],
     ];
     return books.some(({ dirty }) => dirty);
+  }
+
+  /** When `run` wants to be called, ms since the epoch; Infinity when never. */
+  get nextDeadline(): number {
+    return this.#presence.nextDeadline;
+  }
+
+  /** Does what time has made due. */
+  run(now: number): void {
+    this.#presence.run(now);
   }
 
   /** Which topics of a packet the Directory has not been told of. */
@@ -88,7 +117,6 @@ export class Topics {
 
   /**
    * Publishes the records of a packet; one outcome for each, in their order. Writes seq, epoch and time into the records.
-   *
    */
   publish(
     records: Uint8Array,
@@ -96,6 +124,7 @@ export class Topics {
     { refused, condition, transferred = false }: PublishOptions = {},
   ): (Published | Refusal)[] {
     const outcomes: (Published | Refusal)[] = [];
+    this.run(now);
     let state: TopicState | undefined;
     for (const view = new RecordView(records); view.valid; view.next()) {
       const { topic } = view;
@@ -151,14 +180,16 @@ export class Topics {
 
   read(request: ReadRequest, now: number): ReadAnswer {
     this.#flushBooks(now);
-    const answer = read(request, this.#states, this.#retained, now);
+    const answer = read(request, this.#states, this.#kept, now);
     this.#flushBooks(now);
     return answer;
   }
 
-  /** The retained message of a topic as a record. */
+  /** The retained message of a topic as a record; of a room its snapshot, which stands where its last change does. */
   retained(topic: string, now: number): Uint8Array | undefined {
-    return this.#retained.get(topic, now);
+    if (!isPresence(topic)) return this.#retained.get(topic, now);
+    const body = this.#presence.snapshot(topic);
+    return roomRecord(this.#states.get(topic, now), { time: now, body, retain: true });
   }
 
   /** A stretch of a topic's history. */
@@ -220,9 +251,11 @@ export class Topics {
     state: TopicState,
     view: RecordView,
     now: number,
-    { condition, transferred }: PublishOptions,
+    options: PublishOptions,
   ): Published | Refusal {
     const { name: topic, settings } = state;
+    const { condition, transferred } = options;
+    if (isPresence(topic)) return this.#publishPresence(state, view, now, options);
     const { dedupWindowMs } = settings;
     const sequence = condition?.producer;
     const known = sequence && this.#producers.check(topic, sequence, now, dedupWindowMs);
@@ -263,6 +296,30 @@ export class Topics {
     return { seq, epoch: state.epoch, duplicate: false };
   }
 
+  /** Whatever is repeated is done again, which changes nothing: no id needs to be remembered. */
+  #publishPresence(
+    state: TopicState,
+    view: RecordView,
+    now: number,
+    { condition, transferred }: PublishOptions,
+  ): Published | Refusal {
+    if (condition !== undefined) return noConditions();
+    const targets = this.interests.targets(state.name);
+    const refusal =
+      (transferred ? undefined : this.#check(view, state.name, targets, now)) ??
+      this.#presence.publish(state, view, now);
+    return refusal ?? { seq: state.seq, epoch: state.epoch, duplicate: false };
+  }
+
+  /** What a room tells is a message of its topic like any other. */
+  #tell(state: TopicState, body: string, publisher: string, now: number): void {
+    state.seq++;
+    state.time = now;
+    const view = new RecordView(roomRecord(state, { publisher, time: now, body }));
+    const targets = this.interests.targetsOf(state.name, view);
+    if (targets.length > 0) this.#fan.add(view, targets);
+  }
+
   #check(
     view: RecordView,
     topic: string,
@@ -276,13 +333,13 @@ export class Topics {
     }
     if (!this.outbox.full) return undefined;
     const kept = targets.some(({ queue, durable }) => queue || (durable && view.qos > 0));
-    if (!kept) return undefined;
-    return tooFarBehind();
+    return kept ? tooFarBehind() : undefined;
   }
 
   #flushBooks(now: number): void {
     this.#states.flush(now);
     this.#retained.flush();
+    this.#presence.flush();
     this.#sources.flush();
     this.#producers.flush();
     this.interests.flush();
@@ -294,7 +351,8 @@ export class Topics {
     const exists =
       (known !== undefined && (known.seq > 0 || known.entered)) ||
       this.#states.isDeclared(topic) ||
-      this.#retained.has(topic);
+      this.#retained.has(topic) ||
+      this.#presence.has(topic);
     return exists ? this.#states.get(topic, now) : undefined;
   }
 
@@ -319,50 +377,20 @@ export class Topics {
   /** Reads back the ids of the dedup window from wherever their messages were stored. */
   #loadDedup(now: number): void {
     const notBefore = now - this.#states.longestWindowMs;
-    const removed = new Map(
-      this.#store
-        .read("removed", "SELECT name, epoch FROM removed")
-        .map((row) => [row.name, row.epoch as number]),
-    );
-    const found = new Map<
-      string,
-      { topic: string; messageId: string; epoch: number; seq: number; time: number }
-    >();
-    const take = (records: Uint8Array) => {
-      for (const view = new RecordView(records); view.valid; view.next()) {
-        const { time, seq, epoch, topic, messageId } = view;
-        if (!view.publisherId || time <= notBefore || epoch <= (removed.get(topic) ?? 0)) continue;
-        const key = `${topic}\0${messageId}\0${epoch}\0${seq}`;
-        found.set(key, { topic, messageId, epoch, seq, time });
-      }
-    };
-    for (const records of this.outbox.remembered(notBefore)) take(records);
-    for (const records of this.#retained.remembered(notBefore)) take(records);
-    for (const state of this.#states.withHistory(now)) {
-      for (const records of state.history!.remembered(notBefore)) take(records);
-    }
-    const ids = [...found.values()].sort((a, b) => a.time - b.time || a.seq - b.seq);
-    for (const { topic, messageId, ...id } of ids) this.#dedup.add(topic, messageId, id);
+    const rows = this.#store.read("removed", "SELECT name, epoch FROM removed");
+    const removed = new Map(rows.map((row) => [row.name as string, row.epoch as number]));
+    this.#dedup.load(this.#remembered(notBefore, now), notBefore, removed);
+  }
+
+  *#remembered(notBefore: number, now: number): Generator<Uint8Array> {
+    yield* this.outbox.remembered(notBefore);
+    yield* this.#retained.remembered(notBefore);
+    for (const { history } of this.#states.withHistory(now)) yield* history!.remembered(notBefore);
   }
 }
 
 function tooFarBehind(): Refusal {
   return refuse("too-many", "subscribers that must get this message are too far behind; repeat later", 1_000);
-}
-
-/** Why a message with a condition is not published, if it is not. */
-function checkCondition(
-  { expectSeq, responders }: Condition,
-  last: number,
-  targets: number,
-): Refusal | undefined {
-  if (expectSeq !== undefined && expectSeq !== last) {
-    return refuse("conflict", `expectSeq is ${expectSeq}, the topic's last seq is ${last}`);
-  }
-  if (responders === true && targets === 0) {
-    return refuse("no-responders", "nobody subscribes to the topic");
-  }
-  return undefined;
 }
 
 function unknown(topic: string): Refusal {

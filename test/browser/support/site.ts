@@ -6,8 +6,10 @@ import { build } from "esbuild";
 import { type BrowserContext, chromium, type Page } from "playwright-core";
 import type { PageApi, PageLog } from "./page.ts";
 
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const QUIET = [
+/** Where the browser is. */
+export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+/** What keeps it to itself. */
+export const QUIET = [
   "--no-sandbox",
   "--disable-gpu",
   "--disable-quic",

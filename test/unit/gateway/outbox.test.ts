@@ -129,6 +129,27 @@ describe("the outbox of a gateway", () => {
     },
   );
 
+  it("[REG9] nothing leaves for an address whose last call has no answer: it would overtake what that call loses", () => {
+    const bench = new Bench();
+    bench.take("1", "2");
+    bench.outbox.departed();
+    bench.take("3");
+    bench.outbox.takeOver("n", "topic:other", message({ body: "x" }));
+    expect(bench.waiting).toEqual(["1", "2", "x"]);
+    bench.tell(AWAY, AWAY, TAKEN);
+    bench.take("4");
+    expect(bench.waiting).toEqual([]);
+    vi.advanceTimersByTime(RETRY_MS);
+    expect(bench.waiting).toEqual(["1", "2", "3", "4"]);
+    bench.outbox.departed();
+    bench.take("5");
+    expect(bench.waiting).toEqual(["1", "2", "3", "4"]);
+    bench.tell(TAKEN, TAKEN, TAKEN, TAKEN);
+    expect(bench.waiting).toEqual(["5"]);
+    bench.tell(TAKEN);
+    expect(bench.owed).toBe(0);
+  });
+
   it("[REG9] keeps the order through several attempts, refused before the call or after it", () => {
     const bench = new Bench();
     bench.answer = AWAY;

@@ -65,19 +65,23 @@ const commands: fc.Arbitrary<QueueCommand> = fc.oneof(
       { requiredKeys: [] },
     ),
   }),
-  fc.record({
-    type: fc.constant("settle" as const),
-    settlements: fc.array(
-      fc.record({
-        position: whole,
-        lease: whole,
-        outcome: fc.constantFrom("ack" as const, "release" as const, "fail" as const, "dead" as const),
-        delayMs: fc.option(whole, { nil: undefined }),
-        reason: text,
-      }),
-      { maxLength: 5 },
-    ),
-  }),
+  fc.record(
+    {
+      type: fc.constant("settle" as const),
+      by: whole,
+      settlements: fc.array(
+        fc.record({
+          position: whole,
+          lease: whole,
+          outcome: fc.constantFrom("ack" as const, "release" as const, "fail" as const, "dead" as const),
+          delayMs: fc.option(whole, { nil: undefined }),
+          reason: text,
+        }),
+        { maxLength: 5 },
+      ),
+    },
+    { requiredKeys: ["type", "settlements"] },
+  ),
   fc.record({
     type: fc.constant("extend" as const),
     leaseMs: whole,
@@ -261,17 +265,28 @@ describe("packets read as they were written", () => {
       redelivered: fc.boolean(),
     });
     const packet = fc.record({ epoch: whole, stream: whole, number: u32 });
+    const kind = fc.constantFrom(
+      "message" as const,
+      "settled" as const,
+      "active" as const,
+      "standby" as const,
+    );
     fc.assert(
-      fc.property(packet, fc.array(fc.tuple(delivery, messages), { maxLength: 5 }), (head, list) => {
+      fc.property(packet, fc.array(fc.tuple(delivery, messages, kind), { maxLength: 5 }), (head, list) => {
         const to = new DeliveryWriter(head.epoch);
-        for (const [facts, message] of list) to.add(facts, recordsOf([message]));
+        for (const [facts, message, word] of list) {
+          if (word === "message") to.add(facts, recordsOf([message]));
+          else to.tell(facts, word);
+        }
         const view = new DeliveryView(within(to.take(head.stream, head.number)));
         const { epoch, stream, number } = view;
         expect({ epoch, stream, number }).toEqual(head);
-        for (const [facts, message] of list) {
+        for (const [facts, message, word] of list) {
           const { ref, generation, position, lease, attempt, redelivered } = view;
-          expect({ ref, generation, position, lease, attempt, redelivered }).toEqual(facts);
-          expect(view.message.decode()).toEqual(message);
+          const told = word === "message" ? facts : { ...facts, redelivered: false };
+          expect({ ref, generation, position, lease, attempt, redelivered }).toEqual(told);
+          expect(view.kind).toBe(word);
+          if (word === "message") expect(view.message.decode()).toEqual(message);
           view.next();
         }
         expect(view.valid).toBe(false);

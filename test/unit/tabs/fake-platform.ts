@@ -22,7 +22,7 @@ export class FakeBrowser {
   #queue: Request[] = [];
   readonly #listeners: { name: string; owner: number; heard: (message: unknown) => void; open: boolean }[] =
     [];
-  readonly #ticks = new Map<number, Set<() => void>>();
+  readonly #ticks = new Map<number, Set<{ run: () => void; ms: number }>>();
   readonly #suspends = new Map<number, () => void>();
   readonly #frozen = new Set<number>();
   readonly #dead = new Set<number>();
@@ -71,9 +71,10 @@ export class FakeBrowser {
     return this.#frozen.has(Number(line.split(">")[1]));
   }
 
-  /** A timer beat of a tab. */
-  async tick(owner: number): Promise<void> {
-    if (!this.#frozen.has(owner)) for (const run of [...(this.#ticks.get(owner) ?? [])]) run();
+  /** The timers of a tab that come by at least so often. */
+  async tick(owner: number, everyMs = 1_000): Promise<void> {
+    if (this.#frozen.has(owner)) return;
+    for (const { run, ms } of [...(this.#ticks.get(owner) ?? [])]) if (ms <= everyMs) run();
     await settle();
   }
 
@@ -106,10 +107,11 @@ export class FakeBrowser {
       locks: this.#locks(owner),
       channel: (name, heard) => this.#channel(name, owner, heard),
       connect: (url) => this.#connect(url, owner),
-      every: (run) => {
+      every: (run, ms) => {
         const ticks = this.#ticks.get(owner) ?? new Set();
-        this.#ticks.set(owner, ticks.add(run));
-        return () => ticks.delete(run);
+        const timer = { run, ms };
+        this.#ticks.set(owner, ticks.add(timer));
+        return () => ticks.delete(timer);
       },
       onSuspend: (suspend) => this.#suspends.set(owner, suspend),
     };

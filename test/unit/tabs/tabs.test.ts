@@ -5,6 +5,8 @@ import { FakeBroker } from "./fake-broker.ts";
 import { FakeBrowser, settle } from "./fake-platform.ts";
 import { NaiveClient } from "./naive-client.ts";
 
+const IDLE_MS = 30_000;
+
 /** Tabs of one origin, and their broker. */
 class World {
   readonly broker = new FakeBroker();
@@ -58,6 +60,9 @@ class World {
   /** Everything arrives, and everyone works, until nothing is left to do. */
   async rest(): Promise<void> {
     for (let round = 0; round < 40; round++) {
+      await this.browser.run();
+      // Closed before they were connected, some could say no word of it.
+      for (const { tab } of this.dead) await this.browser.tick(tab, IDLE_MS);
       await this.browser.run();
       const isDone = this.clients.every(
         (client) => client.isOpen && client.unanswered === 0 && client.inHand.size === 0,
@@ -187,6 +192,25 @@ describe("tabs of one origin", () => {
     expect([...leader.acked, ...one.acked]).toEqual(["m1"]);
     expect(world.broker.connected).toBe(1);
   });
+
+  it("[TAB5] one that was robbed, and hears of it only after it has taken the session, ends nobody's client", async () => {
+    const leader = world.open();
+    while (world.browser.waiting.includes("lock>1")) await world.browser.step("lock>1");
+    await world.browser.step("socket0>broker");
+    world.freeze(leader);
+    const other = world.open();
+    for (let beat = 0; beat < 12; beat++) {
+      await world.browser.tick(other.tab);
+      await world.browser.run();
+    }
+    expect(other.isOpen).toBe(true);
+    world.thawAll();
+    await world.rest();
+    expect(other.states).toEqual(["closed 1012"]);
+    expect(leader.states).not.toContain("closed 4409");
+    expect(leader.isOpen && other.isOpen).toBe(true);
+    expect(world.broker.connected).toBe(1);
+  });
 });
 
 type Step = { do: string; of: number };
@@ -219,6 +243,7 @@ const steps = fc.array(
         "thaw",
         "tick",
         "giveUp",
+        "idle",
         "expire",
       ],
     ),
@@ -247,6 +272,7 @@ async function take(step: Step): Promise<void> {
   else if (step.do === "suspend") browser.suspend(client.tab);
   else if (step.do === "freeze") world.freeze(client);
   else if (step.do === "giveUp") client.giveUp();
+  else if (step.do === "idle") await browser.tick(client.tab, IDLE_MS);
   else if (step.do === "tick") for (let beat = 0; beat < 9; beat++) await browser.tick(client.tab);
   await settle();
 }

@@ -45,6 +45,10 @@ export const AUTH = object({ id, token }, ["id", "token"]);
 export const PUBLISH = object({ ...PUBLISH_FIELDS.fields, id, to }, ["to"]);
 const timeoutMs = { type: "integer", minimum: 1, maximum: MAX_REQUEST_TIMEOUT_MS } as const;
 export const REQUEST = object({ ...PUBLISH_FIELDS.fields, id, to, timeoutMs }, ["id", "to"]);
+export const PRESENCE = object({ id, to, action: { type: "string", maxLength: 16 }, data: { type: "any" } }, [
+  "to",
+  "action",
+]);
 export const SUBSCRIBE = object(
   {
     id,
@@ -73,6 +77,7 @@ export const FRAMES: ReadonlyMap<string, ObjectSpec> = new Map<string, ObjectSpe
   ["auth", AUTH],
   ["publish", PUBLISH],
   ["request", REQUEST],
+  ["presence", PRESENCE],
   ["subscribe", SUBSCRIBE],
   ["credit", CREDIT],
   ["unsubscribe", UNSUBSCRIBE],
@@ -86,6 +91,7 @@ export type HelloFrame = Infer<typeof HELLO>;
 export type AuthFrame = Infer<typeof AUTH>;
 export type PublishFrame = Infer<typeof PUBLISH>;
 export type RequestFrame = Infer<typeof REQUEST>;
+export type PresenceFrame = Infer<typeof PRESENCE>;
 export type SubscribeFrame = Infer<typeof SUBSCRIBE>;
 /** A subscribe whose `filter` is a selector's text, "" for none. */
 export type CheckedSubscribe = Omit<SubscribeFrame, "filter"> & { filter: string };

@@ -14,6 +14,7 @@ import type { Subscription, Will } from "../../gateway/session.ts";
 import type { Begun } from "../../gateway/sessions.ts";
 import { MAX_BATCH, MAX_CREDIT, MAX_FRAME_BYTES, MAX_SUBSCRIPTIONS } from "../../limits.ts";
 import { toMessage, toTopic } from "../../message/fields.ts";
+import { checkWill } from "../../message/presence.ts";
 import { writeMessage } from "../../message/record.ts";
 import type { Answer } from "./answers.ts";
 import { CLOSE } from "./close.ts";
@@ -164,6 +165,7 @@ function willOf(
   const address = parseAddress(to);
   if (isRefusal(address)) return address;
   const forbidden =
+    (address.kind === "topic" ? checkWill(address.name) : undefined) ??
     permits(principal, "publish", to) ??
     (will.receiptTo === undefined ? undefined : permits(principal, "publish", will.receiptTo));
   if (forbidden !== undefined) return forbidden;

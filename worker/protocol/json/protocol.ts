@@ -9,6 +9,7 @@ import type { Requester } from "../../gateway/requester.ts";
 import type { QueueSubscription, Subscription, TopicSubscription } from "../../gateway/session.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES, MAX_PENDING_REQUESTS } from "../../limits.ts";
 import type { DeliveryView } from "../../link/deliveries.ts";
+import { formatHandle } from "../../link/handle.ts";
 import { quote } from "../../message/json.ts";
 import { checkObject } from "../../schema.ts";
 import { type Answer, Answers } from "./answers.ts";
@@ -64,6 +65,14 @@ export class JsonProtocol implements Protocol {
     // A durable subscription is to topics: its queue is not the subscriber's business.
     const to = groupOf(name) === undefined ? `queue:${name}` : `topic:${delivery.message.topic}`;
     connection.write(messageFrame(subscription.sub, quote(to), delivery));
+  }
+
+  notice(connection: Connection, { sub }: QueueSubscription, { kind, position, lease }: DeliveryView): void {
+    const event =
+      kind === "settled"
+        ? { op: "event", kind, sub, deliveries: [formatHandle(position, lease)] }
+        : { op: "event", kind: "active", sub, active: kind === "active" };
+    connection.write(JSON.stringify(event));
   }
 
   fanout(run: TopicRun): void {

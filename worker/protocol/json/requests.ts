@@ -14,6 +14,7 @@ import { parseHandle } from "../../link/handle.ts";
 import type { QueueResult } from "../../link/results.ts";
 import { settlementsOf } from "../../link/settle-fields.ts";
 import { type PublishFields, toMessage, toTopic } from "../../message/fields.ts";
+import { PRESENCE_PREFIX } from "../../message/presence.ts";
 import type { Message } from "../../message/record.ts";
 import { checkFilterField } from "../../selector/selector.ts";
 import type { Answer } from "./answers.ts";
@@ -23,6 +24,7 @@ import {
   type CreditFrame,
   checkFrom,
   type ExtendFrame,
+  type PresenceFrame,
   type PublishFrame,
   type RequestFrame,
   type SettleFrame,
@@ -56,6 +58,8 @@ export class Requests {
         return this.#publish(session, frame as PublishFrame, answer);
       case "request":
         return this.#request(connection, session, frame as RequestFrame, answer);
+      case "presence":
+        return this.#presence(session, frame as PresenceFrame, answer);
       case "settle":
         return this.#settle(session, frame as SettleFrame, answer);
       case "extend":
@@ -117,6 +121,16 @@ export class Requests {
     );
   }
 
+  /** A publish to the room's topic, in fewer words. */
+  #presence(session: Session, { id, to, action, data }: PresenceFrame, answer: Answer): void {
+    if (!to.startsWith(TOPIC)) {
+      return answer(errorFrame(id, refuse("bad-address", `a room is topic:ROOM, got ${JSON.stringify(to)}`)));
+    }
+    const topic = PRESENCE_PREFIX + to.slice(TOPIC.length);
+    const asked = id === undefined ? {} : { id };
+    this.#publish(session, { ...asked, to: TOPIC + topic, body: { action, data } }, answer);
+  }
+
   #settle(session: Session, frame: SettleFrame, answer: Answer): void {
     const { id } = frame;
     const subscription = this.#subscription(session, frame, answer);
@@ -124,8 +138,10 @@ export class Requests {
     const settles = settlementsOf(frame);
     if (isRefusal(settles)) return answer(errorFrame(id, settles));
     const { deliveries, settlements } = settles;
-    this.#broker.links.queue(subscription.target).command({ type: "settle", settlements }, (result) => {
+    const { ref, target } = subscription;
+    this.#broker.links.queue(target).command({ type: "settle", settlements, by: ref }, (result) => {
       const lost = lostOf(deliveries, result);
+      this.#broker.queues.settled(subscription, settledOf(settlements, result));
       answer(answerFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));
     });
   }
@@ -234,7 +250,10 @@ export class Requests {
 
   #bye(connection: Connection, { id }: ByeFrame, answer: Answer): void {
     answer(id === undefined ? undefined : okFrame(id, {}));
-    if (connection.session !== undefined) connection.session.will = undefined;
+    if (connection.session !== undefined) {
+      connection.session.will = undefined;
+      this.#broker.attendance.leaveAll(connection.session);
+    }
     this.#broker.sessions.lost(connection, Date.now());
     connection.close(1000, "bye");
   }
@@ -273,6 +292,12 @@ function answerFrame(
 /** The handles whose lease was lost. */
 function lostOf(deliveries: string[], result: QueueResult): string[] {
   return result.type === "settled" ? deliveries.filter((_, index) => !result.settled[index]) : deliveries;
+}
+
+/** The leases that are settled. */
+function settledOf(settlements: readonly { lease: number }[], result: QueueResult): number[] {
+  if (result.type !== "settled") return [];
+  return settlements.filter((_, index) => result.settled[index]).map(({ lease }) => lease);
 }
 
 /** The queue or topic that a frame names, if there can be one and the client may do this to it. */

@@ -4,11 +4,13 @@ import { isRefusal, type Refusal } from "../../errors.ts";
 import { checkFilter } from "../../filter/filter.ts";
 import { type Broker, topicLink } from "../../gateway/broker.ts";
 import type { TopicRun } from "../../gateway/fanout.ts";
+import type { PublishDone } from "../../gateway/object-link.ts";
 import { PLAIN_OPTIONS, type Session, type TopicSubscription } from "../../gateway/session.ts";
 import type { TopicRequest } from "../../gateway/topics.ts";
 import { conditionOf } from "../../link/condition.ts";
 import { toTopic } from "../../message/fields.ts";
 import { messageFields, quote } from "../../message/json.ts";
+import { isPresence, noConditions } from "../../message/presence.ts";
 import { type Message, RecordView } from "../../message/record.ts";
 import { RecordFields } from "../../selector/record-fields.ts";
 import { checkFilterField, selectorOf } from "../../selector/selector.ts";
@@ -31,17 +33,19 @@ export class JsonTopics {
 
   publish(session: Session, topic: string, fields: Message, frame: PublishFrame, answer: Answer): void {
     const { id } = frame;
+    const { messageId } = fields;
+    const condition = conditionOf(frame);
+    const done: PublishDone = (outcome) => {
+      if (isRefusal(outcome)) answer(errorFrame(id, outcome));
+      else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
+    };
+    if (isPresence(topic)) {
+      if (condition !== undefined) return done(noConditions());
+      return this.#broker.attendance.publish(session, topic, fields, done);
+    }
     const message = toTopic(fields, topic, session.client);
-    if (isRefusal(message)) return answer(errorFrame(id, message));
-    const { messageId } = message;
-    topicLink(this.#broker, session.namespace, topic).publish(
-      message,
-      (outcome) => {
-        if (isRefusal(outcome)) answer(errorFrame(id, outcome));
-        else answer(id === undefined ? undefined : publishedFrame(id, messageId, outcome));
-      },
-      conditionOf(frame),
-    );
+    if (isRefusal(message)) done(message);
+    else topicLink(this.#broker, session.namespace, topic).publish(message, done, condition);
   }
 
   /** The answer comes once the subscription is effective, and before its messages. */
@@ -89,15 +93,15 @@ export class JsonTopics {
 
   /** One frame for each message and subscription; what is the same for all is made once. */
   fanout({ bytes, start, end, matches }: TopicRun): void {
-    const messages: string[] = [];
+    const messages: Live[] = [];
     for (const view = new RecordView(bytes, start); view.at < end; view.next()) {
-      messages.push(messageOf(view.decode()));
+      messages.push({ epoch: view.epoch, seq: view.seq, text: messageOf(view.decode()) });
     }
     for (const { session, subscriptions } of matches) {
       const { connection } = session;
       for (const subscription of subscriptions) {
         if (connection === undefined) subscription.skipped += messages.length;
-        else for (const message of messages) this.#send(subscription, message, true);
+        else for (const message of messages) this.#sendLive(subscription, message);
       }
     }
   }
@@ -121,6 +125,7 @@ export class JsonTopics {
         });
         if (session.subscriptions.get(sub) !== subscription) return;
       }
+      advance(subscription, view.epoch, view.seq);
       this.#send(subscription, messageOf(view.decode(), isRetained));
     }
   }
@@ -145,6 +150,11 @@ export class JsonTopics {
     if (skipped === 0 || session.connection === undefined) return;
     subscription.skipped = 0;
     session.connection.write(JSON.stringify({ op: "event", kind: "lag", sub, skipped }));
+  }
+
+  /** A Topic object that has woken sends again what it does not know to be confirmed: the subscription may have read it since. */
+  #sendLive(subscription: TopicSubscription, { epoch, seq, text }: Live): void {
+    if (advance(subscription, epoch, seq)) this.#send(subscription, text, true);
   }
 
   /** @param live one of many alike: it may wait a little for others */
@@ -175,6 +185,22 @@ export class JsonTopics {
     const wanted = { sub, filter, selector, options, credit, from, retained, ref } as const;
     this.#broker.topics.subscribe(session, wanted, done);
   }
+}
+
+/** A live message's place in its topic, and its frame from its `epoch` on. */
+interface Live {
+  epoch: number;
+  seq: number;
+  text: string;
+}
+
+/** Moves a subscription to one topic on; false when it is there already. With wildcards, and for what has no seq, there is no place. */
+function advance({ place }: TopicSubscription, epoch: number, seq: number): boolean {
+  if (place === undefined || seq === 0) return true;
+  if (place.epoch === epoch && seq <= place.seq) return false;
+  place.epoch = epoch;
+  place.seq = seq;
+  return true;
 }
 
 /** Where a subscription begins; a filter with wildcards has no one place. */

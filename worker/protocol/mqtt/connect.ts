@@ -12,6 +12,7 @@ import { freshClient, gatewayCount } from "../../gateway/placement.ts";
 import type { Will } from "../../gateway/session.ts";
 import type { Begun } from "../../gateway/sessions.ts";
 import { MAX_CLIENT_ID_CHARS } from "../../limits.ts";
+import { checkWill } from "../../message/presence.ts";
 import { writeMessage } from "../../message/record.ts";
 import { type Client, TOPIC_ALIASES } from "./client.ts";
 import { CLOSE } from "./close.ts";
@@ -220,7 +221,7 @@ export class Connecting {
   ): Will | Refused | undefined {
     if (will === undefined) return undefined;
     const { topic, properties = {} } = will;
-    const wrong = publishRefusal(principal, topic);
+    const wrong = publishRefusal(principal, topic) ?? checkWill(topic);
     if (wrong !== undefined) return toRefused(wrong);
     const message = messageOf(will, topic, clientId, 0);
     if (isRefusal(message)) return toRefused(message);

@@ -12,6 +12,7 @@ import {
 } from "../../limits.ts";
 import { fromBase64, toBase64 } from "../../message/base64.ts";
 import { freshId, isJsonType } from "../../message/fields.ts";
+import { isPresence } from "../../message/presence.ts";
 import { type BodyKind, BYTES_BODY, JSON_BODY, type Message, TEXT_BODY } from "../../message/record.ts";
 import type { Properties, Publish, Will } from "./codec/packets.ts";
 
@@ -189,7 +190,8 @@ export function publishRefusal(principal: Principal, topic: string): Refusal | u
   const name = topic.startsWith(QUEUE_PREFIX) ? topic.slice(QUEUE_PREFIX.length) : topic;
   const wrong = checkName(name);
   if (wrong !== undefined) return wrong;
-  if (topic.startsWith("$") && !topic.startsWith(QUEUE_PREFIX) && !isReplyTopic(topic)) {
+  const isOpen = topic.startsWith(QUEUE_PREFIX) || isReplyTopic(topic) || isPresence(topic);
+  if (topic.startsWith("$") && !isOpen) {
     return refuse("forbidden", "topics that begin with $ are the broker's own");
   }
   return permits(principal, "publish", addressOf(topic));

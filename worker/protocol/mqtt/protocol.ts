@@ -75,6 +75,9 @@ export class MqttProtocol implements Protocol {
     this.#delivering.deliver(client, subscription, delivery);
   }
 
+  /** MQTT has no word for what becomes of a queue's consumers, nor for what others have settled. */
+  notice(): void {}
+
   fanout(run: TopicRun): void {
     const now = Date.now();
     for (const { session } of run.matches) {
@@ -260,7 +263,10 @@ export class MqttProtocol implements Protocol {
       }
       session.expirySeconds = expiry === FOREVER ? NEVER : expiry;
     }
-    if (session !== undefined && reasonCode === ReasonCode.NormalDisconnection) session.will = undefined;
+    if (session !== undefined && reasonCode === ReasonCode.NormalDisconnection) {
+      session.will = undefined;
+      this.#broker.attendance.leaveAll(session);
+    }
     this.closed(connection);
     this.#broker.sessions.lost(connection, now);
     client.close(CLOSE.normal, "");

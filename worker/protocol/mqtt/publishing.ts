@@ -1,7 +1,9 @@
 // What clients publish: PUBLISH and PUBREL, each answered once what it says is safe.
 import { isRefusal, type Refusal } from "../../errors.ts";
 import { addressLink, type Broker } from "../../gateway/broker.ts";
+import type { PublishDone } from "../../gateway/object-link.ts";
 import type { Session } from "../../gateway/session.ts";
+import { isPresence } from "../../message/presence.ts";
 import type { Message } from "../../message/record.ts";
 import type { Client } from "./client.ts";
 import { TOPIC_ALIASES } from "./client.ts";
@@ -131,17 +133,27 @@ export class Publishing {
       }
       this.#answer(client, "pubrec", packetId, outcome, place);
     };
-    inbound.add(packetId);
-    client.connection.change();
+    const remember = () => {
+      inbound.add(packetId);
+      client.connection.change();
+    };
+    if (isPresence(topic) && !isRefusal(message)) {
+      // Said twice it is as said once, and must not come after the session's leaving: it goes to its room at once.
+      return this.#send(session, topic, message, (outcome) => {
+        if (!client.connection.ended) remember();
+        done(outcome);
+      });
+    }
+    remember();
     if (isRefusal(message)) return done(message);
     if (session.expirySeconds === 0) return this.#send(session, topic, message, done);
     done(this.#broker.outbox.takeOver(session.namespace, addressOf(topic), message));
   }
 
   #send(session: Session, topic: string, message: Message, done: (outcome: Outcome) => void): void {
-    addressLink(this.#broker, session.namespace, addressOf(topic)).publish(message, (outcome) =>
-      done(isRefusal(outcome) ? outcome : undefined),
-    );
+    const answered: PublishDone = (outcome) => done(isRefusal(outcome) ? outcome : undefined);
+    if (isPresence(topic)) this.#broker.attendance.publish(session, topic, message, answered);
+    else addressLink(this.#broker, session.namespace, addressOf(topic)).publish(message, answered);
   }
 
   #answer(
