@@ -122,9 +122,18 @@ export class QueueStore {
     this.#sql.all("INSERT INTO outbox VALUES (?, ?, ?)", row.id, row.target, row.data);
   }
 
-  /** The oldest row that waits. */
-  nextOutbox(): OutboxRow | undefined {
-    const row = this.#sql.all("SELECT id, target, data FROM outbox ORDER BY id LIMIT 1")[0];
+  /**
+   * The oldest row that waits.
+   *
+   * @param except lanes (queue/destination.ts) whose rows are passed over, few
+   */
+  nextOutbox(except: readonly string[] = []): OutboxRow | undefined {
+    const lane = "CASE WHEN target < char(1) THEN '' ELSE target END";
+    const others = except.map(() => "?").join(", ");
+    const row = this.#sql.all(
+      `SELECT id, target, data FROM outbox WHERE ${lane} NOT IN (${others}) ORDER BY id LIMIT 1`,
+      ...except,
+    )[0];
     if (row === undefined) return undefined;
     return { id: row.id as number, target: row.target as string, data: row.data as Uint8Array };
   }

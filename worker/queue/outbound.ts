@@ -3,14 +3,16 @@ import { queueObjectName, splitObjectName } from "../address.ts";
 import { type Env, topicTarget } from "../env.ts";
 import type { GatewayRpc } from "../gateway/rpc.ts";
 import { DeliveryView, type DeliveryWriter } from "../link/deliveries.ts";
-import type { QueueStore } from "../log/store.ts";
+import type { OutboxRow, QueueStore } from "../log/store.ts";
 import type { TurnCommand } from "./carry-out.ts";
 import type { Consumer } from "./consumers.ts";
-import { destinationOf } from "./destination.ts";
+import { destinationOf, laneOf } from "./destination.ts";
 import { PUSH_GATEWAY } from "./push-target.ts";
 
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 60_000;
+/** Lanes that fail in one try before the others wait for the next one too. */
+const MAX_FAILED_LANES = 50;
 /** Times a gateway is asked for its consumers before they count as gone. */
 const PROBES = 6;
 
@@ -68,7 +70,8 @@ export class Outbound {
   }
 
   /**
-   * Sends what is in the outbox, one row after the other, until it is empty or a call fails.
+   * Sends what is in the outbox, one row after the other, until it is empty. A lane (destination.ts) of which a call fails is
+   * passed over until the next try.
    *
    * @param next the id that the queue gives next: all rows have lower ones
    */
@@ -102,24 +105,33 @@ export class Outbound {
     if (this.retryAt === Number.POSITIVE_INFINITY) this.send(store, this.#wanted);
   }
 
+  /** @throws Error when something could not be sent */
   async #sendAll(store: QueueStore): Promise<void> {
-    const { namespace } = splitObjectName(this.#objectName);
+    // What waits for one queue holds up no other.
+    const failed: string[] = [];
     for (;;) {
       const wanted = this.#wanted;
-      const row = store.nextOutbox();
-      if (row === undefined) {
-        this.#sentUpTo = wanted;
-        return;
+      const row = failed.length < MAX_FAILED_LANES ? store.nextOutbox(failed) : undefined;
+      if (row !== undefined) {
+        await this.#sendRow(row).catch(() => failed.push(laneOf(row.target)));
+        continue;
       }
-      const { kind, name } = destinationOf(row.target);
-      const target =
-        kind === "queue"
-          ? this.#env.QUEUE.getByName(queueObjectName(namespace, name))
-          : topicTarget(this.#env, namespace, name);
-      const refusal = await target.transfer(this.#objectName, row.id, row.data);
-      if (refusal !== undefined) throw new Error(refusal.message);
-      await this.#submit([{ type: "confirmed", outboxId: row.id }]);
+      if (failed.length > 0) throw new Error(`not sent to ${failed.length} lanes`);
+      this.#sentUpTo = wanted;
+      return;
     }
+  }
+
+  async #sendRow(row: OutboxRow): Promise<void> {
+    const { namespace } = splitObjectName(this.#objectName);
+    const { kind, name } = destinationOf(row.target);
+    const target =
+      kind === "queue"
+        ? this.#env.QUEUE.getByName(queueObjectName(namespace, name))
+        : topicTarget(this.#env, namespace, name);
+    const refusal = await target.transfer(this.#objectName, row.id, row.data);
+    if (refusal !== undefined) throw new Error(refusal.message);
+    await this.#submit([{ type: "confirmed", outboxId: row.id }]);
   }
 
   /** A call to a gateway failed: its consumers get nothing more until it attaches those that live again. */
