@@ -78,7 +78,7 @@ export function topicTarget(
       packet.command({ type: "publish", records });
       // Nobody may wait for it any more, or it came before: then it is done with.
       await gateway.takeReplies(namespace, packet.take());
-      return undefined;
+      return [];
     },
   };
 }

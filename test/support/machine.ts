@@ -1,10 +1,10 @@
 // Drives the machine of a queue in Node: publishes plain objects, reads deliveries back, reopens the queue from its store.
 import { Writer } from "../../worker/bytes/writer.ts";
 import type { Refusal } from "../../worker/errors.ts";
-import type { Outcome } from "../../worker/link/commands.ts";
 import { DeliveryView } from "../../worker/link/deliveries.ts";
 import type { Handle } from "../../worker/link/handle.ts";
 import type { Published } from "../../worker/link/results.ts";
+import type { Outcome } from "../../worker/link/settlement.ts";
 import { QueueStore } from "../../worker/log/store.ts";
 import { type Message, RecordView, writeMessage } from "../../worker/message/record.ts";
 import type { TurnCommand } from "../../worker/queue/carry-out.ts";

@@ -1,8 +1,8 @@
 // Pushing without a broker: which hosts may be called, and what a handler's answers mean.
 import { describe, expect, it } from "vitest";
 import { isRefusal } from "../../worker/errors.ts";
-import type { Settlement } from "../../worker/link/commands.ts";
 import { DeliveryWriter } from "../../worker/link/deliveries.ts";
+import type { Settlement } from "../../worker/link/settlement.ts";
 import { EMPTY_MESSAGE, JSON_BODY } from "../../worker/message/record.ts";
 import type { HandlerAnswer, MessageHandler } from "../../worker/push/handler.ts";
 import { Pusher } from "../../worker/push/pusher.ts";

@@ -1,7 +1,9 @@
 // Carries what a queue leases to its push consumer to where it goes, and settles it by the answers.
 
-import type { Settlement } from "../link/commands.ts";
 import { DeliveryView } from "../link/deliveries.ts";
+
+import type { Settlement } from "../link/settlement.ts";
+
 import type { MessageHandler, PushOutcome } from "./handler.ts";
 import { callService } from "./service.ts";
 import { mayCall, type PushSpec } from "./spec.ts";

@@ -4,12 +4,15 @@ import type { QueueCommand } from "../link/commands.ts";
 import type { QueueResult } from "../link/results.ts";
 import { positionOf } from "../log/log.ts";
 import type { PushSpec } from "../push/spec.ts";
+import { commit, resolve } from "./commit.ts";
+import { conclude, hold } from "./holding.ts";
+import { decide, prepare } from "./preparing.ts";
 import { publish, takeTransfer } from "./publish.ts";
 import { resumePush, setPush } from "./push-target.ts";
 import { beginRedrive, endRedrive, type RedriveOptions } from "./redrive.ts";
 import { removeSchedule, type ScheduleSpec, setSchedule } from "./schedules.ts";
 import { applySettings, checkSettings, type QueueSettings, type QueueSettingsPatch } from "./settings.ts";
-import { attach, detach, extend, pause, receive, settle } from "./settle.ts";
+import { attach, detach, extend, NOBODY, pause, receive, settle } from "./settle.ts";
 import type { Turn } from "./turn.ts";
 
 /** A command of a turn: those of the link, and those of the object itself. */
@@ -17,7 +20,7 @@ export type TurnCommand =
   | QueueCommand
   | { type: "receive"; ref: number; max: number; leaseMs: number | undefined; filter?: string; wait: boolean }
   | { type: "withdraw"; ref: number }
-  | { type: "transfer"; source: string; id: number; records: Uint8Array }
+  | { type: "transfer"; source: string; id: number; records: Uint8Array; published: boolean }
   | { type: "configure"; patch: QueueSettingsPatch & { paused?: boolean } }
   | { type: "purge" }
   | { type: "redrive"; options: RedriveOptions }
@@ -37,7 +40,7 @@ const COMMANDS: { [Type in keyof Commands]: (turn: Turn, command: Commands[Type]
     messages: publish(turn, records, condition),
   }),
   // A settle may be of a message published in this very turn only if it was delivered before: nothing to seal.
-  settle: (turn, { settlements, by = 0 }) => ({
+  settle: (turn, { settlements, by = NOBODY }) => ({
     type: "settled",
     settled: settlements.map((settlement) => settle(turn, settlement, by)),
   }),
@@ -65,10 +68,16 @@ const COMMANDS: { [Type in keyof Commands]: (turn: Turn, command: Commands[Type]
     turn.ledger.consumers.remove(ref);
     return done(turn);
   },
-  transfer: (turn, { source, id, records }) => {
-    takeTransfer(turn, source, id, records);
+  transfer: (turn, transfer) => ({ type: "published", messages: takeTransfer(turn, transfer) }),
+  commit: (turn, command) => commit(turn, command.commit),
+  hold: (turn, command) => hold(turn, command.hold),
+  conclude: (turn, { tx, committed }) => {
+    conclude(turn, tx, committed);
     return done(turn);
   },
+  resolve: (turn, { tx, participant }) => resolve(turn, tx, participant),
+  prepare: (turn, { record, preparation }) => prepare(turn, record, preparation),
+  decide: (turn, { messageId, commit: isCommit }) => decide(turn, messageId, isCommit),
   configure: (turn, { patch }) => {
     const settings = changed(turn.ledger.settings, patch);
     const refusal = checkSettings(settings, turn.ledger.consumers.selecting);
@@ -126,12 +135,16 @@ export const CREATING: ReadonlySet<TurnCommand["type"]> = new Set<TurnCommand["t
   "configure",
   "schedule",
   "push",
+  "commit",
+  "prepare",
 ]);
 
 /** What a command is answered when the queue does not exist and it does not create it: no lease can be held there. */
 export function refusedResult(command: TurnCommand, refusal: Refusal): QueueResult {
   if (refusal.kind !== "not-found") return { type: "refused", refusal };
   if (command.type === "settle") return { type: "settled", settled: command.settlements.map(() => false) };
+  if (command.type === "hold") return { type: "settled", settled: command.hold.settlements.map(() => false) };
+  if (command.type === "decide") return { type: "refused", refusal };
   if (command.type === "extend") return { type: "settled", settled: command.handles.map(() => false) };
   return { type: "done", seq: 0 };
 }

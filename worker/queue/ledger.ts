@@ -1,7 +1,11 @@
 // The books of a queue: every message before the cursor that is not done, who holds it, and the counts. Each method is one fact;
 // it changes the books and records the fact, and replaying the recorded facts rebuilds the same books. Decides nothing.
 import { MAX_SOURCES } from "../limits.ts";
+
+import { Aborts } from "./aborts.ts";
+
 import { Active } from "./active.ts";
+
 import { Ahead } from "./ahead.ts";
 import { Books } from "./book.ts";
 import { type Consumer, type ConsumerFacts, Consumers } from "./consumers.ts";
@@ -10,7 +14,9 @@ import type { EventWriter } from "./events.ts";
 import { EVERYONE, Everyone } from "./everyone.ts";
 import { Groups } from "./groups.ts";
 import { Heap } from "./heap.ts";
+import { Holds } from "./holds.ts";
 import { Outcomes } from "./outcomes.ts";
+import { Prepared } from "./prepared.ts";
 import { Producers } from "./producers.ts";
 import { PushTarget } from "./push-target.ts";
 import { Ready } from "./ready.ts";
@@ -71,10 +77,13 @@ export class Ledger {
   readonly push = new PushTarget();
   readonly active = new Active();
   readonly everyone = new Everyone(this.consumers, this.entries);
+  readonly aborts = new Aborts();
+  readonly holds = new Holds();
+  readonly prepared = new Prepared();
   /** Parts of the books with facts of their own. */
   readonly books = new Books([
     ...[this.producers, this.redrive, this.schedules, this.receipts, this.push],
-    ...[this.ahead, this.active, this.everyone],
+    ...[this.ahead, this.active, this.everyone, this.aborts, this.holds, this.prepared],
   ]);
   #journal: EventWriter | undefined;
 

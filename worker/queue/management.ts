@@ -3,10 +3,10 @@ import { isRefusal, type Refusal } from "../errors.ts";
 import type { PushFigures } from "../push/pusher.ts";
 import type { PushSpec } from "../push/spec.ts";
 import type { TurnCommand } from "./carry-out.ts";
-import { listConsumers, peek } from "./peek.ts";
+import { listConsumers, listPrepared, peek } from "./peek.ts";
 import type { Queue } from "./queue.ts";
 import type { RedriveOptions, RedriveTask } from "./redrive.ts";
-import type { ConsumerPage, PeekState, PushDescription } from "./rpc.ts";
+import type { ConsumerPage, PeekState, PreparedPage, PushDescription } from "./rpc.ts";
 import type { Schedule, ScheduleSpec } from "./schedules.ts";
 
 /** What the calls need of their object. */
@@ -41,6 +41,11 @@ export class Management {
   async peek(state: PeekState, limit: number): Promise<Uint8Array | Refusal> {
     const queue = this.#shell.open();
     return queue === undefined ? this.#shell.unknown() : peek(queue, state, limit, Date.now());
+  }
+
+  async listPrepared(after: number, limit: number): Promise<PreparedPage | Refusal> {
+    const queue = this.#shell.open();
+    return queue === undefined ? this.#shell.unknown() : listPrepared(queue, after, limit);
   }
 
   async consumers(after: number, limit: number): Promise<ConsumerPage | Refusal> {

@@ -6,7 +6,9 @@ import type { EntryState } from "./entry.ts";
 import { headPosition } from "./head.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Queue } from "./queue.ts";
-import type { ConsumerDescription, ConsumerPage, PeekState, QueueDescription } from "./rpc.ts";
+
+import type { ConsumerDescription, ConsumerPage, PeekState, PreparedPage, QueueDescription } from "./rpc.ts";
+
 import { deadLetterQueue } from "./settings.ts";
 
 /** Bytes that one peek returns at most. */
@@ -70,9 +72,21 @@ export function describe(queue: Queue, now: number): QueueDescription {
       ...counts,
       oldestReadyMs: Math.max(0, now - oldestReady(queue, now)),
       consumers: ledger.consumers.size,
+      prepared: ledger.prepared.size,
+      abandoned: ledger.prepared.abandoned,
       rowsWritten: queue.rowsWritten,
     },
   };
+}
+
+/** A page of the prepared messages, oldest first. */
+export function listPrepared({ ledger }: Queue, after: number, limit: number): PreparedPage {
+  const left = [...ledger.prepared.values()].filter(({ key }) => key > after);
+  const page = left.slice(0, limit);
+  const prepared = page.map(({ messageId, checkTo, asked, checks, checkAt, bytes }) => ({
+    ...{ messageId, checkTo: `queue:${checkTo}`, asked, checks, checkAt, bytes },
+  }));
+  return left.length > limit ? { prepared, next: page.at(-1)!.key } : { prepared };
 }
 
 /** Some of the queue's consumers, in the order they attached. Who comes or goes between two pages may move others over their border. */

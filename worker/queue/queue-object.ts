@@ -1,21 +1,27 @@
 // The shell of a queue: the only code that touches its object's storage transaction, alarm and calls to other objects.
 // Decisions are queue.ts's; what leaves for other rooms goes through outbound.ts.
 import { DurableObject } from "cloudflare:workers";
-import { splitObjectName } from "../address.ts";
+
+import { COMMIT_QUEUE, splitObjectName } from "../address.ts";
 import { directoryObject, type Env, handlerOf } from "../env.ts";
 import { type Refusal, refuse } from "../errors.ts";
 import { hash } from "../hash.ts";
+
 import { readCommands } from "../link/commands.ts";
 import { DeliveryWriter } from "../link/deliveries.ts";
-import { type QueueResult, writeResults } from "../link/results.ts";
+import { writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
 import { QueueStore } from "../log/store.ts";
 import { Pusher } from "../push/pusher.ts";
 import type { PushSpec } from "../push/spec.ts";
+
 import { CREATING, refusedResult, type TurnCommand } from "./carry-out.ts";
+
 import { Management } from "./management.ts";
 import { Outbound } from "./outbound.ts";
+import { OutboxSender } from "./outbox-sender.ts";
 import { describe } from "./peek.ts";
+import type { Answer, Pending } from "./pending.ts";
 import { PUSH_GATEWAY } from "./push-target.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
 import type { RedriveOptions } from "./redrive.ts";
@@ -23,23 +29,10 @@ import type { Applied, PeekState, QueueDescription, QueueRpc, ReceiveOptions } f
 import type { ScheduleSpec } from "./schedules.ts";
 import { checkPatch, DEFAULT_SETTINGS, type QueueSettingsPatch } from "./settings.ts";
 
-/** Commands that wait for the next turn, and who waits for their results. */
-interface Pending {
-  commands: TurnCommand[];
-  /** The gateway that waits, if it is one. */
-  gateway: string | undefined;
-  resolve: (answer: Answer) => void;
-  reject: (error: unknown) => void;
-}
-
-/** The results of commands, and what the gateway that sent them gets along. */
-interface Answer {
-  results: QueueResult[];
-  deliveries: Uint8Array | undefined;
-}
-
 /** No object gets more calls in a millisecond. */
 const CALLS_PER_MS = 1_000;
+/** While something is on its way to other objects, this one wakes so often. */
+const WATCH_MS = 10_000;
 const ALARM_RETRIES = 5;
 const ALARM_RETRY_MS = 5_000;
 
@@ -50,6 +43,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   readonly #name: string;
   readonly #sql: DurableSql;
   readonly #outbound: Outbound;
+  readonly #sender: OutboxSender;
   #store: QueueStore;
   #queue: Queue | undefined;
   #introduction: Promise<Refusal | undefined> | undefined;
@@ -70,7 +64,9 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#name = name;
     this.#sql = new DurableSql(ctx.storage.sql);
     this.#store = new QueueStore(this.#sql);
-    this.#outbound = new Outbound(env, this.#objectName, (commands) => this.#submit(commands));
+    const submit = (commands: TurnCommand[]) => this.#submit(commands);
+    this.#outbound = new Outbound(env, this.#objectName, submit);
+    this.#sender = new OutboxSender(env, this.#objectName, submit);
     this.#pusher = new Pusher({
       queue: name,
       mark: hash(this.#objectName).toString(36),
@@ -94,7 +90,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
 
   async apply(packet: Uint8Array, gateway?: string): Promise<Applied> {
     const commands = readCommands(packet);
-    const refusal = await this.#ready(commands);
+    // What decides commits to topics is the broker's own queue: nobody declares it.
+    const refusal = await this.#ready(commands, this.#name === COMMIT_QUEUE);
     if (refusal !== undefined) {
       return {
         results: writeResults(
@@ -155,7 +152,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     const queue = this.#open();
     if (queue === undefined) return this.#unknown();
     // Dead letters on their way are another queue's already.
-    if (!(await this.#outbound.drained(this.#store, queue.ledger.nextOutboxId))) {
+    if (!(await this.#sender.drained(this.#store))) {
       return refuse("unavailable", "dead letters of this queue could not be delivered yet; repeat the call");
     }
     await directoryObject(this.env, this.#namespace).removeQueue(this.#name);
@@ -167,7 +164,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     const queue = this.#open();
     if (queue === undefined) return true;
     const isUsed = () => queue.ledger.consumers.size > 0;
-    if (isUsed() || !(await this.#outbound.drained(this.#store, queue.ledger.nextOutboxId))) return false;
+    if (isUsed() || !(await this.#sender.drained(this.#store))) return false;
     const directory = directoryObject(this.env, this.#namespace);
     await directory.removeQueue(this.#name);
     if (isUsed()) {
@@ -195,6 +192,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
 
   peek(state: PeekState, limit: number) {
     return this.#management.peek(state, limit);
+  }
+
+  listPrepared(after: number, limit: number) {
+    return this.#management.listPrepared(after, limit);
   }
 
   redrive(options: RedriveOptions) {
@@ -235,12 +236,17 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     return this.#describe();
   }
 
-  async transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined> {
-    const command: TurnCommand = { type: "transfer", source, id, records };
-    // The queue that sends was allowed to be: so is the one that it names for its dead letters.
+  async transfer(source: string, id: number, records: Uint8Array, published = false) {
+    const command: TurnCommand = { type: "transfer", source, id, records, published };
+    // The queue that sends was allowed to be: so is the one that it names.
     const refusal = await this.#ready([command], true);
-    if (refusal === undefined) await this.#submit([command]);
-    return refusal;
+    if (refusal !== undefined) return refusal;
+    const [result] = (await this.#submit([command])).results;
+    return result?.type === "published" ? result.messages : [];
+  }
+
+  async arrivals(rows: number[], waitMs: number) {
+    return this.#sender.arrivals(this.#store, rows, waitMs);
   }
 
   override async alarm(info?: AlarmInvocationInfo): Promise<void> {
@@ -249,7 +255,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     if (queue === undefined) return;
     try {
       await this.#submit([]);
-      this.#outbound.send(this.#store, queue.ledger.nextOutboxId);
+      this.#sender.send(this.#store, queue.ledger.nextOutboxId);
     } catch (error) {
       // The platform gives an alarm up after six failures; a queue must not sleep through its deadlines for that.
       if ((info?.retryCount ?? 0) < ALARM_RETRIES) throw error;
@@ -286,7 +292,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
       return;
     }
     // No await up to here and below: the output gate holds every answer and delivery until the turn is durable.
-    this.#arm(queue.nextDeadline);
+    this.#arm(queue);
     let at = 0;
     for (const { commands, gateway = "", resolve } of inbox) {
       const deliveries = this.#outbound.packet(gateway, outcome.deliveries.get(gateway));
@@ -299,7 +305,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
       else this.#outbound.deliver(gateway, writer);
     }
     for (const [ref, writer] of outcome.received) this.#answer(ref, writer.take());
-    this.#outbound.send(this.#store, queue.ledger.nextOutboxId);
+    this.#sender.send(this.#store, queue.ledger.nextOutboxId);
     this.#committing = true;
     const committed = () => {
       this.#committing = false;
@@ -316,8 +322,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   /** An alarm is a billed row, and moving it earlier is a trip to the scheduler: one that rings too early costs less. */
-  #arm(deadline: number): void {
-    const wanted = Math.min(deadline, this.#outbound.retryAt);
+  #arm({ nextDeadline: deadline, ledger: { nextOutboxId: next } }: Queue): void {
+    // What is on its way must arrive even if this object dies meanwhile, and nobody calls it again.
+    const watch = this.#sender.busy(next) ? Date.now() + WATCH_MS : Number.POSITIVE_INFINITY;
+    const wanted = Math.min(deadline, this.#sender.retryAt, watch);
     if (wanted >= this.#alarmAt) return;
     this.#alarmAt = wanted;
     this.ctx.storage.setAlarm(wanted);
@@ -331,7 +339,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#queue = Queue.open(this.#name, this.#store, Date.now());
     // Connections may have ended while this object was away: their gateways are asked.
     this.#outbound.probe([...this.#queue.ledger.consumers.values()]);
-    this.#outbound.send(this.#store, this.#queue.ledger.nextOutboxId);
+    this.#sender.send(this.#store, this.#queue.ledger.nextOutboxId);
     if (this.#queue.ledger.push.spec !== undefined) this.#resumePush();
     return this.#queue;
   }
@@ -349,7 +357,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   /** Makes sure the queue exists before commands that create it; the refusal when it may not, or when they do not. */
   async #ready(commands: TurnCommand[], declared = false): Promise<Refusal | undefined> {
     if (this.#open() !== undefined) return undefined;
-    if (!commands.some((command) => CREATING.has(command.type))) return this.#unknown();
+    if (!commands.some(({ type }) => CREATING.has(type))) return this.#unknown();
     this.#introduction ??= this.#introduce(declared).finally(() => {
       this.#introduction = undefined;
     });

@@ -5,7 +5,7 @@ import type { Writer } from "../bytes/writer.ts";
 import { isRefusal } from "../errors.ts";
 import { EMPTY_MESSAGE, JSON_BODY, type RecordView } from "../message/record.ts";
 import { Book } from "./book.ts";
-import { outboxTarget } from "./destination.ts";
+import { moveTarget } from "./destination.ts";
 import type { Entry } from "./entry.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Turn } from "./turn.ts";
@@ -112,7 +112,7 @@ export function sendReceipt(
   const client = ledger.consumers.get(by)?.client ?? "";
   const receipt: Receipt = { messageId, queue, epoch, seq, outcome, client, attempt, time: now };
   if (reason !== "") receipt.reason = reason;
-  turn.sendTo(outboxTarget(address), {
+  turn.sendTo(moveTarget(address), {
     ...EMPTY_MESSAGE,
     topic: address.kind === "topic" ? address.name : "",
     messageId: `receipt ${queue} ${epoch} ${seq}`,

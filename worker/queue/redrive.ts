@@ -11,7 +11,7 @@ import { Book } from "./book.ts";
 import type { Entry } from "./entry.ts";
 import type { Death } from "./failures.ts";
 import { headPosition, takeNext } from "./head.ts";
-import type { Timed } from "./overdue.ts";
+import type { Timed } from "./timers.ts";
 import type { Turn } from "./turn.ts";
 
 /** What `POST …/redrive` takes. */

@@ -1,5 +1,6 @@
 // What a queue offers to the rest of the broker. The Queue object implements it; callers know nothing else of it.
 import type { Refusal } from "../errors.ts";
+import type { Published } from "../link/results.ts";
 import type { PushFigures } from "../push/pusher.ts";
 import type { PushSpec } from "../push/spec.ts";
 import type { RedriveOptions, RedriveTask } from "./redrive.ts";
@@ -20,6 +21,10 @@ export interface QueueStats {
   /** Age of the oldest ready message, 0 when none is ready. */
   oldestReadyMs: number;
   consumers: number;
+  /** Messages that wait for their publisher's decision; none of the counts above holds them. */
+  prepared: number;
+  /** Prepared messages that were rolled back because nobody decided. */
+  abandoned: number;
   /** Rows this queue wrote since it was created: the platform's bill. */
   rowsWritten: number;
 }
@@ -84,6 +89,23 @@ export interface Applied {
   deliveries?: Uint8Array;
 }
 
+/** A page of prepared messages. */
+export interface PreparedPage {
+  prepared: {
+    messageId: string;
+    /** Address of the queue that gets the questions. */
+    checkTo: string;
+    /** Questions so far, and at most. */
+    asked: number;
+    checks: number;
+    /** When it is asked for next, or rolled back. */
+    checkAt: number;
+    bytes: number;
+  }[];
+  /** `after` of the next page, when there is one. */
+  next?: number;
+}
+
 /** Calls on a queue's object. Refusals are values; a rejected promise means that the object could not be reached. */
 export interface QueueRpc {
   /** Applies a packet of commands (link/commands.ts) and answers once it is durable. A gateway that calls gives its name. */
@@ -125,6 +147,24 @@ export interface QueueRpc {
   setPaused(paused: boolean): Promise<QueueDescription | Refusal>;
   /** Up to `limit` records (message/record.ts) in a state, without changing anything. */
   peek(state: PeekState, limit: number): Promise<Uint8Array | Refusal>;
-  /** Takes messages from another queue exactly once: `id` rises with every transfer of one source. */
-  transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined>;
+  /**
+   * Takes messages from another object exactly once: `id` rises with every transfer of one source.
+   *
+   * @param published they were published there to this queue, whose dedup window counts
+   * @returns what became of published ones, nothing of a transfer taken before; or why it must be sent again later
+   */
+  transfer(
+    source: string,
+    id: number,
+    records: Uint8Array,
+    published?: boolean,
+  ): Promise<(Published | Refusal)[] | Refusal>;
+  /**
+   * What became of messages that this queue put on their way, by the rows of its outbox: waits up to `waitMs` for their arrival.
+   *
+   * @returns what the other objects answered to each row, null for one that has not arrived or is not remembered any more
+   */
+  arrivals(rows: number[], waitMs: number): Promise<(Published[] | null)[]>;
+  /** Messages that wait for their decision, oldest first; `after` is the key of the last one of the page before. */
+  listPrepared(after: number, limit: number): Promise<PreparedPage | Refusal>;
 }

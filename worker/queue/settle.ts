@@ -1,15 +1,22 @@
 // What consumers say of their deliveries, and consumers coming and going.
 import { type Refusal, refuse } from "../errors.ts";
 import { MAX_CONSUMERS } from "../limits.ts";
-import type { ConsumerSpec, Settlement } from "../link/commands.ts";
+import type { ConsumerSpec } from "../link/commands.ts";
 import type { Handle } from "../link/handle.ts";
+
+import type { Settlement } from "../link/settlement.ts";
+
 import { elect } from "./active.ts";
+
 import type { Consumer } from "./consumers.ts";
 import type { Entry } from "./entry.ts";
 import { EVERYONE } from "./everyone.ts";
 import { deadLetter, fail } from "./failures.ts";
 import { sendReceipt } from "./receipts.ts";
 import type { Turn } from "./turn.ts";
+
+/** In the place of the consumer that settles, when it is not known. */
+export const NOBODY = 0;
 
 /**
  * Settles one delivery. What everyone holds it ends for everyone, and the others are told.
@@ -79,19 +86,23 @@ function checkSelector({ ledger }: Turn, filter: string): Refusal | undefined {
     : undefined;
 }
 
-/** Takes consumers away; what they hold is ready again at once. */
+/** Takes consumers away; what they hold is ready again at once, but for what a commit holds until it is decided. */
 export function detach(turn: Turn, refs: number[]): void {
   for (const ref of refs) {
     const consumer = turn.ledger.consumers.get(ref);
     if (consumer === undefined) continue;
     const shared = [...turn.ledger.everyone.of(consumer, false)].length;
     turn.ledger.detach(consumer);
-    for (const entry of heldBy(turn, consumer, shared)) turn.ledger.giveBack(entry, false, false, 0);
+    giveBackAll(turn, heldBy(turn, consumer, shared));
   }
   // What everyone held is nobody's any more.
   const { consumers, everyone } = turn.ledger;
   if (everyone.out.size === 0 || consumers.attached) return;
-  for (const entry of [...everyone.out.values()]) turn.ledger.giveBack(entry, false, false, 0);
+  giveBackAll(turn, [...everyone.out.values()]);
+}
+
+function giveBackAll({ ledger }: Turn, entries: Entry[]): void {
+  for (const entry of entries) if (!ledger.holds.has(entry.position)) ledger.giveBack(entry, false, false, 0);
 }
 
 /** Stops deliveries to consumers whose connection is lost; they keep what they hold. */
@@ -133,9 +144,12 @@ export function receive(
   return undefined;
 }
 
-function leasedBy(turn: Turn, handle: Handle): Entry | undefined {
-  const entry = turn.ledger.entries.get(handle.position);
-  return entry?.state === "leased" && entry.lease === handle.lease ? entry : undefined;
+/** The message whose lease a handle is, if it may be settled: it is not while a commit holds it. */
+export function leasedBy({ ledger }: Turn, { position, lease }: Handle): Entry | undefined {
+  const entry = ledger.entries.get(position);
+  return entry?.state === "leased" && entry.lease === lease && !ledger.holds.has(position)
+    ? entry
+    : undefined;
 }
 
 /**

@@ -51,7 +51,48 @@ const messages: fc.Arbitrary<Message> = fc
       .map((payload) => ({ ...fields, ...payload })),
   );
 
+const settlements = fc.array(
+  fc.record({
+    position: whole,
+    lease: whole,
+    outcome: fc.constantFrom("ack" as const, "release" as const, "fail" as const, "dead" as const),
+    delayMs: fc.option(whole, { nil: undefined }),
+    reason: text,
+  }),
+  { maxLength: 5 },
+);
+
 const commands: fc.Arbitrary<QueueCommand> = fc.oneof(
+  fc.record({
+    type: fc.constant("commit" as const),
+    commit: fc.record({
+      key: text,
+      tx: text,
+      held: fc.boolean(),
+      settlements,
+      participants: fc.array(text, { maxLength: 3 }),
+      publishes: fc.array(
+        fc.record({
+          to: text,
+          record: fc.uint8Array({ maxLength: 300 }),
+          expectSeq: fc.option(whole, { nil: undefined }),
+        }),
+        { maxLength: 3 },
+      ),
+    }),
+  }),
+  fc.record({
+    type: fc.constant("hold" as const),
+    hold: fc.record({ tx: text, decider: text, settlements }),
+  }),
+  fc.record({ type: fc.constant("conclude" as const), tx: text, committed: fc.boolean() }),
+  fc.record({ type: fc.constant("resolve" as const), tx: text, participant: text }),
+  fc.record({
+    type: fc.constant("prepare" as const),
+    record: fc.uint8Array({ maxLength: 300 }),
+    preparation: fc.record({ checkTo: text, checkAfterMs: whole, checks: u32 }),
+  }),
+  fc.record({ type: fc.constant("decide" as const), messageId: text, commit: fc.boolean() }),
   fc.record({ type: fc.constant("publish" as const), records: fc.uint8Array({ maxLength: 300 }) }),
   fc.record({
     type: fc.constant("publish" as const),
@@ -117,6 +158,17 @@ const results: fc.Arbitrary<QueueResult> = fc.oneof(
     messages: fc.array(fc.oneof(fc.record({ seq: whole, duplicate: fc.boolean(), epoch: whole }), refusal), {
       maxLength: 5,
     }),
+  }),
+  fc.record({
+    type: fc.constant("committed" as const),
+    messages: fc.array(
+      fc.oneof(
+        fc.record({ seq: whole, duplicate: fc.boolean(), epoch: whole }),
+        fc.record({ row: whole, at: u32 }),
+        fc.constant("unknown" as const),
+      ),
+      { maxLength: 5 },
+    ),
   }),
   fc.record({ type: fc.constant("settled" as const), settled: fc.array(fc.boolean(), { maxLength: 9 }) }),
   fc.record({ type: fc.constant("done" as const), seq: whole }),

@@ -20,8 +20,6 @@ import { errorFrame, joinFrames, messageFrame } from "./render.ts";
 import { Requests } from "./requests.ts";
 import { JsonTopics } from "./topics.ts";
 
-/** Requests that other parts of the contract name and that this version does not serve. */
-const NOT_SERVED = new Set<unknown>(["commit"]);
 const encoder = new TextEncoder();
 
 /** `dunlin.v1.json`. */
@@ -178,10 +176,7 @@ function checkCount(connection: Connection, count: number): Refusal | undefined 
 function checkRequest(op: unknown, request: object): Refusal | undefined {
   const spec = typeof op === "string" ? FRAMES.get(op) : undefined;
   if (spec === undefined) {
-    return refuse(
-      NOT_SERVED.has(op) ? "not-supported" : "unknown-op",
-      `op ${JSON.stringify(op) ?? "(none)"} is not served`,
-    );
+    return refuse("unknown-op", `op ${JSON.stringify(op) ?? "(none)"} is not served`);
   }
   const wrong = checkObject(spec, request, "");
   if (wrong === undefined) return undefined;
