@@ -7,7 +7,7 @@ import type { Entry } from "./outbox.ts";
 import { PlainRequest } from "./request.ts";
 import { Lease, type Outcome, type OutcomeDetail, SettleBatch } from "./settle.ts";
 import { type Link, Subscription } from "./subscription.ts";
-import { type Delivery, MAX_BATCH, type MessageFrame } from "./wire.ts";
+import { type Delivery, type EventFrame, MAX_BATCH, type MessageFrame } from "./wire.ts";
 
 /**
  * How to consume.
@@ -39,6 +39,8 @@ export interface ConsumeOptions {
    * leaves all the same, and an `error` event tells.
    */
   once?: OnceStore;
+  /** Of a queue with one active consumer at a time: told when this one becomes it, and when it ceases to be. */
+  onActive?: (isActive: boolean) => void;
 }
 
 const DEFAULT_CREDIT = 64;
@@ -52,6 +54,7 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
   readonly #maxHoldMs: number;
   readonly #filter: string | object | undefined;
   readonly #once: OnceStore | undefined;
+  readonly #onActive: ConsumeOptions["onActive"];
   /** Whether the broker has confirmed the subscription in its present form. */
   #confirmed = false;
   /** Every lease until the broker has answered its settlement: what is in here is not taken a second time. */
@@ -69,6 +72,7 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
     this.#maxHoldMs = options.maxHoldMs ?? MAX_HOLD_MS;
     this.#filter = options.filter;
     this.#once = options.once;
+    this.#onActive = options.onActive;
   }
 
   /** Hands out nothing more, and ends once what was handed out is settled. */
@@ -110,6 +114,13 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
       if (this.#once) void this.#check(lease, this.#once, onceKey(frame));
       this.wake();
     }
+  }
+
+  override told(event: EventFrame): void {
+    if (event.kind === "settled") for (const delivery of event.deliveries!) this.#lose(delivery);
+    // A mistake in the application's function shows as an uncaught error, and does not stop the client in the middle of its work.
+    else if (event.kind === "active") queueMicrotask(() => this.#onActive?.(event.active!));
+    else super.told(event);
   }
 
   settle(lease: Lease, outcome: Outcome, detail?: OutcomeDetail): Promise<boolean> {
@@ -278,7 +289,7 @@ export class Consumer<Body> extends Subscription<Message<Body>> implements Holde
   #lose(delivery: Delivery): void {
     const lease = this.#held.get(delivery);
     if (!lease || lease.settled) return;
-    lease.lost = true;
+    lease.lose();
     this.#held.delete(delivery);
     if (!lease.waiting) this.#oneLessOut();
   }

@@ -23,8 +23,9 @@ export interface ErrorDetail {
  * From the broker's own table come `queue-full`, `forbidden`, `message-too-large` and the others, with `code` 100 to 599.
  * Closing codes of a socket come with `code` 4400 to 4999. The client's own have `code` 0: `outbox-full` (too much is unconfirmed),
  * `outcome-unknown` (a confirm was lost, and it is too late to ask), `closed` (by `dunlin.close()`: what was not confirmed may be
- * stored or not), `bad-body` (not JSON), `frame-too-large`, `gone` (the queue or topic was deleted), and in `error` events `token`
- * (the callback failed), `unreachable` (an attempt to connect failed) and `gap` (a subscription without `onGap` missed messages).
+ * stored or not), `bad-body` (not JSON), `frame-too-large`, `gone` (the queue or topic was deleted), `lease-lost` (a commit of a message
+ * that is not held), `no-reply-to`, `once` (a once store failed), `storage` (IndexedDB failed), and in `error` events `token` (the
+ * callback failed), `unreachable` (an attempt to connect failed) and `gap` (a subscription without `onGap` missed messages).
  *
  * @example
  * try {

@@ -151,6 +151,17 @@ export class Message<Body = unknown> extends Received<Body> {
     this.#holder = holder;
   }
 
+  /**
+   * Aborts when the message is this consumer's no longer: its lease was lost, or, in a queue that delivers to all of a user's devices,
+   * another one has settled it.
+   *
+   * @example
+   * message.signal.addEventListener("abort", () => notification.close());
+   */
+  get signal(): AbortSignal {
+    return this.#lease.signal;
+  }
+
   /** Done: it is never delivered again. */
   ack(): Promise<boolean> {
     return this.#holder.settle(this.#lease, "ack");

@@ -66,7 +66,7 @@ export class Queue<Body = unknown> {
    */
   request<Answer = unknown>(
     body: Body | Uint8Array,
-    { timeoutMs, ...options }: SendOptions & { timeoutMs?: number } = {},
+    { timeoutMs, ...options }: Omit<SendOptions, "replyTo"> & { timeoutMs?: number } = {},
   ): Promise<Received<Answer>> {
     return request(this.#engine, this.#to, { ...options, body }, timeoutMs);
   }

@@ -26,6 +26,8 @@ export class Lease {
   waiting: MessageFrame | undefined;
   /** The broker said that the lease is not held any more. */
   lost = false;
+  /** Made when it is asked for: most messages need none. */
+  #gone: AbortController | undefined;
   /** Under which a once store knows the message. */
   key = "";
   /** The once store is being asked about it; it and what came after it wait. */
@@ -39,6 +41,19 @@ export class Lease {
     this.waiting = frame;
     this.heldSinceMs = heldSinceMs;
     this.expiresAtMs = heldSinceMs + leaseMs;
+  }
+
+  /** Aborts when the lease is lost. */
+  get signal(): AbortSignal {
+    this.#gone ??= new AbortController();
+    if (this.lost) this.#gone.abort();
+    return this.#gone.signal;
+  }
+
+  /** It is not held any more. */
+  lose(): void {
+    this.lost = true;
+    this.#gone?.abort();
   }
 
   /** Marks it settled, with the answer to come. */

@@ -63,7 +63,7 @@ export class Topic<Body = unknown> {
    */
   request<Answer = unknown>(
     body: Body | Uint8Array,
-    { timeoutMs, ...options }: PublishOptions & { timeoutMs?: number } = {},
+    { timeoutMs, ...options }: Omit<PublishOptions, "replyTo" | "retain"> & { timeoutMs?: number } = {},
   ): Promise<Received<Answer>> {
     return request(this.#engine, this.#to, { ...options, body }, timeoutMs);
   }

@@ -101,6 +101,8 @@ export interface EventFrame {
   reason?: string;
   skipped?: number;
   recovered?: boolean;
+  active?: boolean;
+  deliveries?: Delivery[];
 }
 
 /** The broker is about to close the socket. */

@@ -3,17 +3,7 @@
 
 const OWN = [
   ...["abandon", "answer", "answered", "checking", "claim", "counted", "deliver", "engine", "expiresAtMs"],
-  ...[
-    "finishWaiters",
-    "firstNumber",
-    "giveBack",
-    "hasRoom",
-    "heldSinceMs",
-    "hold",
-    "holder",
-    "isOpen",
-    "isWaiting",
-  ],
+  ...["finishWaiters", "giveBack", "hasRoom", "heldSinceMs", "hold", "holder", "isOpen", "isWaiting"],
   ...[
     "kept",
     "lease",

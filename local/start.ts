@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { buildAssets, bundleWorker, readWorkerConfig } from "./build.ts";
+import { readHandlers } from "./handlers.ts";
 import { startRuntime } from "./runtime.ts";
 import { workerdConfig } from "./workerd-config.ts";
 
@@ -25,6 +26,10 @@ await mkdir(runFolder, { recursive: true });
 await mkdir(objectsFolder, { recursive: true });
 await writeFile(join(runFolder, "worker.js"), await bundleWorker(config.main));
 await writeFile(join(runFolder, "assets-worker.js"), await bundleWorker("local/assets-worker.ts"));
+const handlers = readHandlers(process.env.DUNLIN_HANDLERS ?? "");
+for (const [name, file] of handlers) {
+  await writeFile(join(runFolder, `${name}.js`), await bundleWorker(resolve(file)));
+}
 await buildAssets(assetsFolder);
 await writeFile(
   join(runFolder, "config.capnp"),
@@ -34,6 +39,7 @@ await writeFile(
     objectsFolder,
     assetsFolder,
     vars: { ...config.vars, ...localVars() },
+    handlers: [...handlers.keys()],
   }),
 );
 
@@ -78,6 +84,7 @@ function localVars(): Record<string, string> {
       vars[name] = value;
   }
   delete vars.DUNLIN_OPEN;
+  delete vars.DUNLIN_HANDLERS;
   // Nobody but this machine's own programs can reach a loopback address: only there is no authentication an option.
   if (isLoopback(host)) vars.DUNLIN_OPEN = "loopback";
   return vars;

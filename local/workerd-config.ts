@@ -11,6 +11,8 @@ export interface LocalOptions {
   assetsFolder: string;
   /** Text bindings: the Worker's variables and secrets. */
   vars: Record<string, string>;
+  /** Names of the Workers that take queues' messages; NAME.js beside the configuration is the bundle of each. */
+  handlers: string[];
 }
 
 /** Returns workerd's configuration in its Cap'n Proto text form. The bundles must lie beside it. */
@@ -19,18 +21,22 @@ export function workerdConfig(worker: WorkerConfig, options: LocalOptions): stri
   const bindings = [
     ...objects.map((o) => `(name = ${quote(o.name)}, durableObjectNamespace = ${quote(o.class_name)})`),
     `(name = "ASSETS", service = "assets")`,
+    ...options.handlers.map((name) => `(name = ${quote(name)}, service = ${quote(name)})`),
     ...Object.entries(options.vars).map(([name, value]) => `(name = ${quote(name)}, text = ${quote(value)})`),
   ];
   const namespaces = objects.map(
     (o) =>
       `(className = ${quote(o.class_name)}, uniqueKey = ${quote(`dunlin-${o.class_name}`)}, enableSql = true)`,
   );
+  const handlers = options.handlers.map(
+    (name) => `    (name = ${quote(name)}, worker = ${handlerWorker(name, worker)}),\n`,
+  );
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "dunlin", worker = .dunlin),
     (name = "assets", worker = .assets),
-    (name = "files", disk = (path = ${quote(options.assetsFolder)})),
+${handlers.join("")}    (name = "files", disk = (path = ${quote(options.assetsFolder)})),
     (name = "objects", disk = (path = ${quote(options.objectsFolder)}, writable = true)),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
   ],
@@ -50,6 +56,12 @@ const assets :Workerd.Worker = (
   bindings = [(name = "FILES", service = "files")],
 );
 `;
+}
+
+/** A handler has a default entrypoint, the internet, and nothing else. */
+function handlerWorker(name: string, { compatibility_date }: WorkerConfig): string {
+  const module = `(name = ${quote(`${name}.js`)}, esModule = embed ${quote(`${name}.js`)})`;
+  return `(modules = [${module}], compatibilityDate = ${quote(compatibility_date)})`;
 }
 
 // A JSON string is a valid Cap'n Proto text literal for everything but \uXXXX, which cannot occur in paths and settings after this.

@@ -1,8 +1,11 @@
 // Test projects by where they run: pure parts in Node, objects inside workerd, whole brokers over real sockets.
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { bundleWorker } from "../local/build.ts";
 
 const root = new URL("..", import.meta.url).pathname;
+/** A second Worker, which the broker calls. */
+const handlers = await bundleWorker("test/workerd/support/handlers.ts");
 
 export default defineConfig({
   test: {
@@ -20,7 +23,20 @@ export default defineConfig({
         plugins: [
           cloudflareTest({
             wrangler: { configPath: `${root}wrangler.toml` },
-            miniflare: { bindings: { DUNLIN_OPEN: "loopback" } },
+            miniflare: {
+              bindings: { DUNLIN_OPEN: "loopback" },
+              serviceBindings: {
+                HANDLER_SCRIPTED: { name: "handlers", entrypoint: "Scripted" },
+                HANDLER_ORDERS: { name: "handlers", entrypoint: "Orders" },
+              },
+              workers: [
+                {
+                  name: "handlers",
+                  modules: [{ type: "ESModule", path: "handlers.js", contents: handlers }],
+                  compatibilityDate: "2026-10-01",
+                },
+              ],
+            },
           }),
         ],
         test: { name: "workerd", include: ["test/workerd/**/*.test.ts"], testTimeout: 60_000 },

@@ -26,6 +26,9 @@ export function parseAddress(text: string): Address | Refusal {
   return (kind === "queue" ? checkQueueName(name) : checkName(name)) ?? { kind, name };
 }
 
+/** The broker's own queue that decides commits in which no queue takes part. */
+export const COMMIT_QUEUE = "$commit";
+
 /** Prefixes of the queues behind shared and durable subscriptions; a group's name and a topic filter follow. */
 const GROUP_QUEUES = /^\$(share|durable)\/[^/+#]+\/./;
 

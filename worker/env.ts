@@ -6,7 +6,7 @@ import { gatewayCount, replyGateway } from "./gateway/placement.ts";
 import type { GatewayRpc } from "./gateway/rpc.ts";
 import { MAX_MESSAGE_BYTES, MAX_PRESENCE_MEMBERS, MAX_ROW_BYTES } from "./limits.ts";
 import { CommandWriter } from "./link/commands.ts";
-import type { MessageHandler } from "./push/service.ts";
+import type { MessageHandler } from "./push/handler.ts";
 import { SERVICE_PREFIX } from "./push/spec.ts";
 import type { QueueRpc } from "./queue/rpc.ts";
 import { topicObjectName } from "./topic/placement.ts";
@@ -78,7 +78,7 @@ export function topicTarget(
       packet.command({ type: "publish", records });
       // Nobody may wait for it any more, or it came before: then it is done with.
       await gateway.takeReplies(namespace, packet.take());
-      return undefined;
+      return [];
     },
   };
 }

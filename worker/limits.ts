@@ -30,6 +30,10 @@ export const REMEMBERED_LEASES = 131_072;
 export const MAX_PARKED = 10_000;
 /** Messages of one queue that are out (leased, or in back-off inside their group) at most. */
 export const MAX_OUTSTANDING = 100_000;
+/** Ready messages that match no waiting consumer's selector and are looked past for others that do; further ones wait their turn. */
+export const MAX_PASSED = 10_000;
+/** Selectors for which a queue keeps in mind what matches; beyond them the one used longest ago looks at the messages anew. */
+export const MAX_LANES = 256;
 /** Messages taken for their priority that a queue's cursor has yet to pass; further ones wait like those without a priority. */
 export const MAX_AHEAD = 100_000;
 /** Consumers of one queue at most. */
@@ -144,3 +148,26 @@ export const MAX_FILTERED_MESSAGES = 10_000;
 export const MAX_SESSION_SELECTOR_CHARS = 65_536;
 /** Characters of the selectors of all bindings of one namespace. */
 export const MAX_BINDING_SELECTOR_CHARS = 2_097_152;
+
+/** Queues that one commit settles at, at most. */
+export const MAX_COMMIT_QUEUES = 16;
+/** How long a queue holds leases for a commit before it asks the deciding queue what became of it. */
+export const HOLD_MS = 30_000;
+/** Leases of one queue that commits hold at most. */
+export const MAX_HELD = 10_000;
+/** Transactions that a queue remembers never to commit, and for how long: no commit is on its way longer. */
+export const MAX_ABORTS = 10_000;
+export const ABORT_MEMORY_MS = 600_000;
+/** How long a commit waits for the receipts of messages that go to other queues and to topics. */
+export const COMMIT_WAIT_MS = 5_000;
+/** Receipts from other objects that a queue keeps in memory for those who ask. */
+export const MAX_ARRIVALS = 10_000;
+/** Prepared messages of one queue that wait for their decision at most, and their bytes. */
+export const MAX_PREPARED = 10_000;
+export const MAX_PREPARED_BYTES = 100_000_000;
+export const DEFAULT_CHECK_AFTER_MS = 60_000;
+export const MIN_CHECK_AFTER_MS = 1_000;
+export const DEFAULT_CHECKS = 15;
+export const MAX_CHECKS = 1_000;
+/** The waits between two questions after a prepared message double up to this, or stay at its checkAfterMs if that is longer. */
+export const MAX_CHECK_WAIT_MS = 3_600_000;

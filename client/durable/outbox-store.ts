@@ -93,21 +93,26 @@ const ALL: Name[] = ["waiting", "numbers", "addresses", "refused", "results", "s
 type Writing = IDBPTransaction<Schema, Name[], "readwrite">;
 
 const VERSION = 1;
-/** Results that tabs have not fetched; the oldest are those of tabs that are gone. */
-const MAX_RESULTS = 1_000;
-/** Addresses whose numbers are remembered; beyond it those with nothing under way are numbered in a new epoch when they come again. */
-const MAX_ADDRESSES = 10_000;
+/** What bounds the rows beside the messages. */
+export const BOUNDS = {
+  /** Results that tabs have not fetched; the oldest are those of tabs that are gone. */
+  results: 1_000,
+  /** Addresses whose numbers are remembered; beyond it those with nothing under way are numbered in a new epoch when they come again. */
+  addresses: 10_000,
+};
 
 /** The database of one outbox. */
 export class OutboxStore {
   readonly #database: IDBPDatabase<Schema>;
+  readonly #bounds: typeof BOUNDS;
 
-  private constructor(database: IDBPDatabase<Schema>) {
+  private constructor(database: IDBPDatabase<Schema>, bounds: typeof BOUNDS) {
     this.#database = database;
+    this.#bounds = bounds;
   }
 
   /** @throws DOMException when IndexedDB cannot be opened */
-  static async open(name: string): Promise<OutboxStore> {
+  static async open(name: string, bounds = BOUNDS): Promise<OutboxStore> {
     const database = await openDB<Schema>(`dunlin-outbox:${name}`, VERSION, {
       upgrade(made) {
         made.createObjectStore("waiting", { keyPath: "place", autoIncrement: true });
@@ -119,7 +124,7 @@ export class OutboxStore {
       },
       blocking: (_current, _blocked, event) => (event.target as IDBDatabase).close(),
     });
-    return new OutboxStore(database);
+    return new OutboxStore(database, bounds);
   }
 
   /** Stores messages behind those that are there. @returns the place of each; undefined where the limits leave no room for it */
@@ -160,7 +165,7 @@ export class OutboxStore {
         if (!isBlocked(message.to)) {
           bytes += message.size;
           if (claimed.length > 0 && bytes > limits.bytes) break;
-          claimed.push({ ...message, ...(await numberOf(tx, message, freshId)) });
+          claimed.push({ ...message, ...(await numberOf(tx, message, freshId, this.#bounds.addresses)) });
         }
         cursor = await cursor.continue();
       }
@@ -185,7 +190,7 @@ export class OutboxStore {
       for (const judgement of judgements)
         await settleOne(tx, judgement, { freshId, ownTab, nowMs, totals, ended });
       const results = tx.objectStore("results");
-      const excess = (await results.count()) - MAX_RESULTS;
+      const excess = (await results.count()) - this.#bounds.results;
       const oldest = excess > 0 ? await results.getAllKeys(null, excess) : [];
       for (const place of oldest) await results.delete(place);
       return { ended, totals: await finish(tx, totals) };
@@ -281,6 +286,7 @@ async function numberOf(
   tx: Writing,
   { place, to }: Stored,
   freshId: string,
+  maxAddresses: number,
 ): Promise<{ producer: ProducerPlace; wasInDoubt: boolean }> {
   const numbers = tx.objectStore("numbers");
   const known = await numbers.get(place);
@@ -288,19 +294,20 @@ async function numberOf(
     if (!known.inDoubt) await numbers.put({ ...known, inDoubt: true });
     return { producer: known.producer, wasInDoubt: known.inDoubt };
   }
-  const address = (await tx.objectStore("addresses").get(to)) ?? (await newAddress(tx, to, freshId));
+  const address =
+    (await tx.objectStore("addresses").get(to)) ?? (await newAddress(tx, to, freshId, maxAddresses));
   const producer = { id: address.id, epoch: address.epoch, seq: address.next };
   await tx.objectStore("addresses").put({ ...address, next: address.next + 1 });
   await numbers.put({ place, to, producer, inDoubt: true });
   return { producer, wasInDoubt: false };
 }
 
-async function newAddress(tx: Writing, to: string, freshId: string): Promise<Address> {
+async function newAddress(tx: Writing, to: string, freshId: string, maxAddresses: number): Promise<Address> {
   const state = tx.objectStore("state");
   const addresses = tx.objectStore("addresses");
   const stored = (await state.get("producer")) as { id: string; epoch: number } | undefined;
   const producer = stored ?? { id: freshId, epoch: 1 };
-  if ((await addresses.count()) >= MAX_ADDRESSES) {
+  if ((await addresses.count()) >= maxAddresses) {
     for (const old of await addresses.getAll()) {
       if ((await tx.objectStore("numbers").index("to").count(old.to)) > 0) continue;
       await addresses.delete(old.to);

@@ -105,6 +105,33 @@ it("[TCL3] [CLI12] the example of a topic shows every tab what any of them says,
   }
 });
 
+it("[OBX1] [OBX2] [ONC8] the example of what is durable enters an order that was made without a network, once", {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const { page, problems } = await openExample("durable.html");
+  const order = async (item: string) => {
+    await page.fill("input", item);
+    await page.click("button");
+    await page.waitForFunction(() => document.querySelector("input")?.value === "");
+  };
+  await order("tea");
+  expect(await lines(page, 1, problems)).toEqual(["tea"]);
+  await broker.kill();
+  await order("milk");
+  await order("sugar");
+  await broker.restart();
+  expect(await lines(page, 3, problems)).toEqual(["tea", "milk", "sugar"]);
+  await page.waitForFunction(() => document.querySelector("output")?.textContent === "0 to send");
+  await expect
+    .poll(
+      async () =>
+        ((await (await fetch(`${broker.url}/v1/queues/orders`)).json()) as { stats: { settled: number } })
+          .stats.settled,
+      { timeout: 30_000 },
+    )
+    .toBe(3);
+});
+
 it("[PRS17] [CLI12] the example of presence lists who is on the page, and takes away who has gone", {
   timeout: TIMEOUT_MS,
 }, async () => {

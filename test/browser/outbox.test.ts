@@ -5,10 +5,10 @@ import { type ModuleSite, serveModules } from "./support/modules.ts";
 import type { OutboxPage } from "./support/outbox-page.ts";
 import { CHROMIUM, QUIET } from "./support/site.ts";
 
-const TIMEOUT_MS = 180_000;
+const TIMEOUT_MS = 240_000;
 const WAIT_MS = 60_000;
 /** Jobs stored between one death and the next. */
-const JOBS = 100;
+const JOBS = 50;
 
 let site: ModuleSite;
 let broker: Broker;

@@ -28,7 +28,10 @@ for (const [name, value] of Object.entries(process.env)) {
 vars.DUNLIN_OPEN = "loopback";
 const port = Number(process.env.PORT ?? 0);
 const host = "127.0.0.1";
-await writeFile(configPath, workerdConfig(config, { host, port, objectsFolder, assetsFolder, vars }));
+await writeFile(
+  configPath,
+  workerdConfig(config, { host, port, objectsFolder, assetsFolder, vars, handlers: [] }),
+);
 
 const runtime = await startWhenPortIsFree();
 console.log(`the broker under check is ready on http://127.0.0.1:${runtime.port}`);

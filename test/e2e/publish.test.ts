@@ -1,15 +1,6 @@
 // Publishing over both protocols: receipts, what reaches the consumer, and dedup by message id.
 import { describe, expect } from "vitest";
-import {
-  eventually,
-  expectAlive,
-  expectError,
-  pass,
-  queuePath,
-  type Receipt,
-  take,
-  withBroker,
-} from "./harness.ts";
+import { eventually, expectAlive, pass, queuePath, type Receipt, take, withBroker } from "./harness.ts";
 
 const it = withBroker();
 
@@ -151,15 +142,6 @@ describe("content", () => {
 });
 
 describe("what is not served", () => {
-  it("[PUB14] is answered with not-supported, stores nothing and disturbs nothing", async ({ world }) => {
-    const wire = await world.connect();
-    for (const frame of [{ op: "commit", publish: [{ to: "queue:q", body: 1 }], settle: [] }]) {
-      expectError(await wire.error(frame), 5, "not-supported");
-    }
-    expect((await world.call("GET", queuePath("q"))).status).toBe(404);
-    await expectAlive(wire);
-  });
-
   it("[PUB14] [SUB11] retain changes nothing", async ({ world }) => {
     const wire = await world.connect();
     for (const body of [0, 9, 5]) await wire.ok({ op: "publish", to: "queue:q", body, retain: true });

@@ -113,6 +113,16 @@ describe("push to a URL", () => {
     });
   });
 
+  it("[PSH4] no two messages share an id, of queues made at the same time either", async ({ world }) => {
+    const { url, hooks } = await receiver();
+    const queues = Array.from({ length: 8 }, (_, n) => `q${n}`);
+    await Promise.all(queues.map((queue) => world.call("PUT", `${queuePath(queue)}/push`, { url })));
+    await Promise.all(queues.map((queue) => world.publish(queue, "x", { "dunlin-header-rate": "5 %" })));
+    await eventually(() => expect(hooks.hits).toHaveLength(queues.length));
+    expect(new Set(hooks.hits.map(({ headers }) => headers["webhook-id"])).size).toBe(queues.length);
+    expect(hooks.hits[0]!.headers["dunlin-header-rate"], "[PSH1]").toBe("5 %25");
+  });
+
   it("[PSH5] what is refused too often is a dead letter with the reason", async ({ world }) => {
     const { url } = await receiver([500, 500]);
     await world.declare("q", { maxFailures: 2, backoff: { kind: "fixed", baseMs: 10 } });

@@ -220,15 +220,3 @@ describe("lists", () => {
     expect((await list(world, "?after=zzz")).queues).toEqual([]);
   });
 });
-
-describe("settings that are not served", () => {
-  it("[QUE11] are refused, and change nothing beside them", async ({ world }) => {
-    await world.declare("q", { maxMessages: 5 });
-    for (const setting of [{ singleActiveConsumer: true }]) {
-      const answer = await world.call("PUT", "/v1/queues/q", { ...setting, maxMessages: 7 });
-      expect(answer).toMatchObject({ status: 501, body: { kind: "not-supported" } });
-    }
-    const { body } = await world.call("GET", "/v1/queues/q");
-    expect(body).toMatchObject({ settings: { maxMessages: 5 } });
-  });
-});

@@ -40,6 +40,20 @@ describe.concurrent("redrive", () => {
     await eventually(async () => expect(await world.stats("other")).toMatchObject({ ready: 1 }));
   });
 
+  it("[RDV8] a task at a rate is shown and ended from the queue they died in as well", async ({ world }) => {
+    await kill(world, "home", 3);
+    // Messages of the queue itself are not in the way.
+    for (let n = 0; n < 2; n++) await world.publish("home", n);
+    const path = `${queuePath("home")}/redrive`;
+    const begun = { status: 202, body: { running: true, moved: 1, origin: "home" } };
+    expect(await world.call("POST", path, { perSecond: 1 })).toMatchObject(begun);
+    expect(await world.call("GET", path)).toMatchObject(begun);
+    expect(await world.call("DELETE", path)).toMatchObject({ status: 200, body: { running: false } });
+    expect(await world.call("GET", `${queuePath("home.dead")}/redrive`)).toMatchObject({
+      body: { running: false, origin: "home" },
+    });
+  });
+
   it("[RDV9] a wrong field, target or queue is refused, and nothing moves", async ({ world }) => {
     await kill(world, "q", 1);
     const path = `${queuePath("q.dead")}/redrive`;

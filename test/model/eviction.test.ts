@@ -147,6 +147,7 @@ function run(machine: Machine, next: Step, known: Delivered[], number: number): 
         type: "transfer",
         source: "default:other",
         id: next.id,
+        published: false,
         records: records({ body: "t" }),
       }).results;
     case "purge":

@@ -3,8 +3,17 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isRefusal } from "../../worker/errors.ts";
 import { QueueStore } from "../../worker/log/store.ts";
+import type { QueueSettingsPatch } from "../../worker/queue/settings.ts";
 import { type Delivered, Machine, messagesIn } from "../support/machine.ts";
-import { Reference } from "./reference.ts";
+import { type ModelSettings, Reference } from "./reference.ts";
+import { SharedReference } from "./shared-reference.ts";
+
+/** What a run is about. */
+interface Variant {
+  settings: QueueSettingsPatch & ModelSettings;
+  /** Whether consumers have selectors. */
+  selecting?: true;
+}
 
 const SETTINGS = { leaseMs: 1_000, maxFailures: 3, dedupWindowMs: 2_000, priorities: 3 };
 const RUNS = Number(process.env.MODEL_RUNS ?? 400);
@@ -15,11 +24,12 @@ interface Published {
   delayMs: number;
   ttlMs: number;
   priority: number;
+  colour: string;
 }
 
 type Step =
   | { do: "publish"; messages: Published[] }
-  | { do: "attach"; ref: number; credit: number }
+  | { do: "attach"; ref: number; credit: number; colour: string }
   | { do: "pause" | "detach"; ref: number }
   | { do: "credit"; ref: number; add: number }
   | { do: "settle"; pick: number; outcome: "ack" | "release" | "fail" | "dead"; delayMs: number | undefined }
@@ -41,6 +51,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
           delayMs: fc.constantFrom(0, 0, 0, 300),
           ttlMs: fc.constantFrom(0, 0, 0, 0, 700),
           priority: fc.constantFrom(0, 0, 0, 1, 2, 9),
+          colour: fc.constantFrom("red", "blue"),
         }),
         { minLength: 1, maxLength: 5 },
       ),
@@ -48,7 +59,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 3,
-    arbitrary: fc.record({ do: fc.constant("attach" as const), ref, credit: fc.integer({ min: 0, max: 4 }) }),
+    arbitrary: fc.record({
+      do: fc.constant("attach" as const),
+      ref,
+      credit: fc.integer({ min: 0, max: 4 }),
+      colour: fc.constantFrom("", "red", "blue"),
+    }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("pause" as const, "detach" as const), ref }) },
   {
@@ -87,10 +103,17 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 /** The machine and the reference side by side. */
 class Pair {
-  readonly machine = new Machine("jobs", SETTINGS);
-  readonly reference = new Reference(SETTINGS);
+  readonly machine: Machine;
+  readonly reference: Reference;
+  readonly #selecting: boolean;
   /** Every delivery ever made: settles pick among them, so most are stale. */
   readonly known: Delivered[] = [];
+
+  constructor({ settings, selecting = false }: { settings: Variant["settings"]; selecting?: boolean }) {
+    this.machine = new Machine("jobs", settings);
+    this.reference = settings.delivery === "all" ? new SharedReference(settings) : new Reference(settings);
+    this.#selecting = selecting;
+  }
 
   run(step: Step): void {
     const { machine, reference } = this;
@@ -101,9 +124,10 @@ class Pair {
         break;
       case "attach": {
         const known = reference.consumers.get(step.ref);
-        reference.consumers.set(step.ref, { credit: step.credit, paused: false });
+        const colour = this.#selecting ? step.colour : "";
+        reference.consumers.set(step.ref, { credit: step.credit, paused: false, colour });
         if (known === undefined) expect(reference.held(step.ref)).toBe(0);
-        machine.attach(step.ref, step.credit);
+        machine.attach(step.ref, step.credit, { filter: colour === "" ? "" : `colour = '${colour}'` });
         break;
       }
       case "pause": {
@@ -141,13 +165,15 @@ class Pair {
 
   #publish(messages: Published[]): void {
     const { machine, reference } = this;
-    const drafts = messages.map(({ id, group, delayMs, ttlMs, priority }) => ({
+    const drafts = messages.map(({ id, group, delayMs, ttlMs, priority, colour }) => ({
       messageId: id > 8 ? "" : `id-${id}`,
       publisherId: id <= 8,
       group: group === 0 ? "" : `g${group}`,
       dueAt: delayMs > 0 ? machine.now + delayMs : 0,
       expiresAt: ttlMs > 0 ? machine.now + ttlMs : 0,
       priority,
+      colour,
+      headers: JSON.stringify({ colour }),
       body: "1",
     }));
     for (const [index, outcome] of machine.publish(...drafts).entries()) {
@@ -164,7 +190,13 @@ class Pair {
       machine.turn();
     } else if (step.do === "settle") {
       const { outcome, delayMs } = step;
-      const answer = machine.settle(handle, outcome, delayMs === undefined ? {} : { delayMs });
+      const told = reference.toldOf(handle, handle.ref);
+      const by = { by: handle.ref };
+      const answer = machine.settle(handle, outcome, delayMs === undefined ? by : { ...by, delayMs });
+      const words = machine.told.filter((word) => word.includes("settled"));
+      expect(words.sort(), "[DEV3] who is told").toEqual(
+        told.map((ref) => `${ref} settled ${handle.position}.${handle.lease}`).sort(),
+      );
       reference.settled(handle, outcome, delayMs, answer, machine.now);
     } else {
       const result = machine.turn({ type: "extend", handles: [handle], leaseMs: step.leaseMs }).results[0]!;
@@ -193,27 +225,43 @@ class Pair {
   }
 }
 
+function check(variant: Variant, runs: number): void {
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 10, maxLength: 60, size: "max" }), (steps) => {
+      const pair = new Pair(variant);
+      for (const next of steps) pair.run(next);
+    }),
+    { numRuns: runs, verbose: 1 },
+  );
+}
+
 describe("a queue against its reference", () => {
   it("[STA1] [LEA1] [GRP1] [SET1] [DED1] [EVC1] [PRI1] [PRI3] keeps every rule under random commands, evicted between any two of them", () => {
-    fc.assert(
-      fc.property(fc.array(step, { minLength: 10, maxLength: 60, size: "max" }), (steps) => {
-        const pair = new Pair();
-        for (const next of steps) pair.run(next);
-      }),
-      { numRuns: RUNS, verbose: 1 },
-    );
+    check({ settings: SETTINGS }, RUNS);
+  });
+
+  it("[SAC1] [SAC2] [SAC3] [EVC1] the same with a single active consumer", () => {
+    check({ settings: { ...SETTINGS, singleActiveConsumer: true } }, RUNS / 2);
+  });
+
+  it("[QSL1] [QSL3] [QSL4] [EVC1] the same with consumers that have selectors", () => {
+    check({ settings: SETTINGS, selecting: true }, RUNS / 2);
+  });
+
+  it("[DEV1] [DEV2] [DEV3] [DEV4] [DEV5] [DEV6] [EVC1] the same with delivery to all", () => {
+    check({ settings: { ...SETTINGS, delivery: "all" } }, RUNS / 2);
   });
 
   it("[DUR1] whatever was accepted is delivered, dead or expired in the end, each message once", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 10, maxLength: 40, size: "max" }), (steps) => {
-        const pair = new Pair();
+        const pair = new Pair({ settings: SETTINGS });
         for (const next of steps) pair.run(next);
         const { machine } = pair;
         const store = new QueueStore(machine.sql);
         const deadBefore = machine.queue.ledger.counts.deadLettered;
         for (const ref of [1, 2, 3]) pair.run({ do: "detach", ref });
-        pair.run({ do: "attach", ref: 1, credit: 100 });
+        pair.run({ do: "attach", ref: 1, credit: 100, colour: "" });
         for (
           let round = 0;
           round < 40 &&

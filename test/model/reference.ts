@@ -9,6 +9,7 @@ export interface ModelMessage {
   seq: number;
   messageId: string;
   group: string;
+  colour: string;
   /** What its priority comes to; messages of a higher level go first. */
   level: number;
   expiresAt: number;
@@ -26,6 +27,8 @@ export interface ModelMessage {
 interface ModelConsumer {
   credit: number;
   paused: boolean;
+  /** It takes messages of this colour, "" of any. */
+  colour: string;
 }
 
 /** Settings the model needs to know. */
@@ -35,6 +38,7 @@ export interface ModelSettings {
   dedupWindowMs: number;
   /** Levels of priority. */
   priorities: number;
+  singleActiveConsumer?: boolean;
 }
 
 /** The reference. Every method throws an Error that names the broken rule. */
@@ -46,6 +50,8 @@ export class Reference {
   readonly settings: ModelSettings;
   newestLease = 0;
   dead = 0;
+  /** The active consumer, if there may be only one. */
+  active: number | undefined;
 
   constructor(settings: ModelSettings) {
     this.settings = settings;
@@ -61,7 +67,14 @@ export class Reference {
   }
 
   published(
-    draft: { messageId: string; group: string; priority: number; expiresAt: number; dueAt: number },
+    draft: {
+      messageId: string;
+      group: string;
+      colour: string;
+      priority: number;
+      expiresAt: number;
+      dueAt: number;
+    },
     seq: number,
     duplicate: boolean,
     now: number,
@@ -80,6 +93,7 @@ export class Reference {
       seq,
       messageId: draft.messageId,
       group: draft.group,
+      colour: draft.colour,
       level: draft.group === "" ? Math.min(draft.priority, this.settings.priorities - 1) : 0,
       expiresAt: draft.expiresAt,
       state: later ? "delayed" : "ready",
@@ -130,15 +144,11 @@ export class Reference {
 
   /** Deliveries of a turn, in the order they were made. */
   delivered(deliveries: Delivered[], now: number): void {
-    const lastFresh = new Map<number, number>();
+    this.#elect();
+    const lastFresh = new Map<string, number>();
     for (const delivery of deliveries) {
       const message = this.messages.get(delivery.seq);
       expect(message !== undefined, `[SUB] seq ${delivery.seq} was never accepted`);
-      expect(message.state === "ready", `[LEA] seq ${delivery.seq} is delivered while ${message.state}`);
-      expect(
-        message.expiresAt === 0 || message.expiresAt > now,
-        `[TTL] seq ${delivery.seq} is delivered after its time`,
-      );
       const consumer = this.consumers.get(delivery.ref);
       expect(
         consumer !== undefined && !consumer.paused,
@@ -148,14 +158,17 @@ export class Reference {
         this.held(delivery.ref) < consumer.credit,
         `[SUB] consumer ${delivery.ref} gets more than its credit`,
       );
-      this.#checkGroup(message);
+      expect(this.active === undefined || this.active === delivery.ref, `[SAC] ${delivery.ref} stands by`);
+      expect(takes(consumer, message), `[QSL] seq ${message.seq} does not match ${consumer.colour}`);
+      this.checkMayGo(message, now, consumer);
       if (message.group === "" && message.attempts === 0 && !message.moved) {
-        const before = lastFresh.get(message.level) ?? 0;
+        // Consumers with selectors have an order each.
+        const line = `${message.level} ${consumer.colour === "" ? "" : delivery.ref}`;
+        const before = lastFresh.get(line) ?? 0;
         expect(message.seq > before, `[GRP] seq ${message.seq} comes after ${before}`);
-        lastFresh.set(message.level, message.seq);
+        lastFresh.set(line, message.seq);
       }
-      this.#checkPriority(message, now);
-      message.attempts++;
+      this.begin(message, delivery.lease, delivery.ref, now);
       expect(
         delivery.attempt === message.attempts,
         `[LEA] seq ${message.seq}: attempt ${delivery.attempt}, not ${message.attempts}`,
@@ -164,33 +177,54 @@ export class Reference {
         delivery.redelivered === message.attempts > 1,
         `[LEA] seq ${message.seq}: redelivered ${delivery.redelivered}`,
       );
-      expect(
-        delivery.lease > this.newestLease,
-        `[LEA] lease ${delivery.lease} is not newer than ${this.newestLease}`,
-      );
-      this.newestLease = delivery.lease;
-      Object.assign(message, {
-        state: "leased",
-        holder: delivery.ref,
-        lease: delivery.lease,
-        until: now + this.settings.leaseMs,
-      });
     }
+  }
+
+  /** A message goes out. */
+  begin(message: ModelMessage, lease: number, holder: number, now: number): void {
+    expect(lease > this.newestLease, `[LEA] lease ${lease} is not newer than ${this.newestLease}`);
+    this.newestLease = lease;
+    message.attempts++;
+    Object.assign(message, { state: "leased", holder, lease, until: now + this.settings.leaseMs });
+  }
+
+  /** A message that goes out must be ready, in time, at the head of its group, and no other may have a higher priority. */
+  checkMayGo(message: ModelMessage, now: number, consumer?: ModelConsumer): void {
+    expect(message.state === "ready", `[LEA] seq ${message.seq} is delivered while ${message.state}`);
+    expect(
+      message.expiresAt === 0 || message.expiresAt > now,
+      `[TTL] seq ${message.seq} is delivered after its time`,
+    );
+    this.#checkGroup(message);
+    this.#checkPriority(message, now, consumer);
+  }
+
+  /** Who is told of a settle. */
+  toldOf(_handle: { seq: number; lease: number }, _by: number): number[] {
+    return [];
   }
 
   /** No consumer may be left waiting while a message could go. */
   checkBusy(now: number): void {
-    const waiting = [...this.consumers].some(
-      ([ref, { credit, paused }]) => !paused && this.held(ref) < credit,
-    );
-    if (!waiting) return;
+    for (const [ref, consumer] of this.consumers) {
+      if (consumer.paused || this.held(ref) >= consumer.credit) continue;
+      if (this.active !== undefined && this.active !== ref) continue;
+      const idle = this.goable(now, consumer);
+      expect(idle === undefined, `[SUB] seq ${idle?.seq} is ready and consumer ${ref} waits`);
+    }
+  }
+
+  /** A message that nothing keeps from going, to this consumer. */
+  goable(now: number, consumer?: ModelConsumer): ModelMessage | undefined {
     for (const message of this.messages.values()) {
       if (message.state !== "ready" || (message.expiresAt > 0 && message.expiresAt <= now)) continue;
+      if (consumer !== undefined && !takes(consumer, message)) continue;
       const behind =
         message.group !== "" &&
         [...this.messages.values()].some((other) => other !== message && this.#blocks(other, message));
-      expect(behind, `[SUB] seq ${message.seq} is ready and a consumer waits`);
+      if (!behind) return message;
     }
+    return undefined;
   }
 
   held(ref: number): number {
@@ -213,8 +247,18 @@ export class Reference {
     this.dead++;
   }
 
-  #checkPriority(message: ModelMessage, now: number): void {
+  /** The active one stays until it is gone, or is paused and holds nothing. */
+  #elect(): void {
+    if (this.settings.singleActiveConsumer !== true) return;
+    const current = this.active === undefined ? undefined : this.consumers.get(this.active);
+    if (current !== undefined && (!current.paused || this.held(this.active!) > 0)) return;
+    const [next] = [...this.consumers].find(([, { paused }]) => !paused) ?? [];
+    this.active = next ?? (current === undefined ? [...this.consumers.keys()][0] : this.active);
+  }
+
+  #checkPriority(message: ModelMessage, now: number, consumer?: ModelConsumer): void {
     for (const other of this.messages.values()) {
+      if (consumer !== undefined && !takes(consumer, other)) continue;
       const ready = other.state === "ready" && (other.expiresAt === 0 || other.expiresAt > now);
       expect(
         !ready || other.level <= message.level,
@@ -241,6 +285,11 @@ export class Reference {
   }
 }
 
-function expect(holds: boolean, rule: string): asserts holds {
+function takes({ colour }: ModelConsumer, message: ModelMessage): boolean {
+  return colour === "" || colour === message.colour;
+}
+
+/** Throws an Error that names the broken rule. */
+export function expect(holds: boolean, rule: string): asserts holds {
   if (!holds) throw new Error(rule);
 }

@@ -1,10 +1,10 @@
 // Drives the machine of a queue in Node: publishes plain objects, reads deliveries back, reopens the queue from its store.
 import { Writer } from "../../worker/bytes/writer.ts";
 import type { Refusal } from "../../worker/errors.ts";
-import type { Outcome } from "../../worker/link/commands.ts";
 import { DeliveryView } from "../../worker/link/deliveries.ts";
 import type { Handle } from "../../worker/link/handle.ts";
 import type { Published } from "../../worker/link/results.ts";
+import type { Outcome } from "../../worker/link/settlement.ts";
 import { QueueStore } from "../../worker/log/store.ts";
 import { type Message, RecordView, writeMessage } from "../../worker/message/record.ts";
 import type { TurnCommand } from "../../worker/queue/carry-out.ts";
@@ -51,6 +51,8 @@ export class Machine {
   now = 1_000_000;
   /** Deliveries of the last turn. */
   delivered: Delivered[] = [];
+  /** Words to consumers in the last turn: `1 active`, `2 settled 65536.7`. */
+  told: string[] = [];
 
   constructor(name = "orders", settings: QueueSettingsPatch = {}) {
     this.name = name;
@@ -61,7 +63,9 @@ export class Machine {
   turn(...commands: TurnCommand[]): TurnOutcome {
     const outcome = this.sql.transaction(() => this.queue.turn(commands, this.now, 0.5));
     const writers = [...outcome.deliveries.values(), ...outcome.received.values()];
-    this.delivered = writers.flatMap((writer) => readDeliveries(writer.take()));
+    const packets = writers.map((writer) => writer.take());
+    this.delivered = packets.flatMap(readDeliveries);
+    this.told = packets.flatMap(readWords);
     return outcome;
   }
 
@@ -88,11 +92,15 @@ export class Machine {
     return this.delivered;
   }
 
-  settle(delivery: Handle, outcome: Outcome, options: { delayMs?: number; reason?: string } = {}): boolean {
-    const { delayMs, reason = "" } = options;
+  settle(
+    delivery: Handle,
+    outcome: Outcome,
+    options: { delayMs?: number; reason?: string; by?: number } = {},
+  ): boolean {
+    const { delayMs, reason = "", by = 0 } = options;
     const { position, lease } = delivery;
-    const result = this.turn({ type: "settle", settlements: [{ position, lease, outcome, delayMs, reason }] })
-      .results[0]!;
+    const settlements = [{ position, lease, outcome, delayMs, reason }];
+    const result = this.turn({ type: "settle", settlements, by }).results[0]!;
     if (result.type !== "settled") throw new Error(`a settle was answered ${result.type}`);
     return result.settled[0]!;
   }
@@ -111,6 +119,7 @@ export class Machine {
 function readDeliveries(packet: Uint8Array): Delivered[] {
   const found: Delivered[] = [];
   for (const view = new DeliveryView(packet); view.valid; view.next()) {
+    if (view.kind !== "message") continue;
     const { ref, position, lease, attempt, redelivered } = view;
     const { seq, messageId, body, group, deaths } = view.message.decode();
     found.push({
@@ -125,6 +134,15 @@ function readDeliveries(packet: Uint8Array): Delivered[] {
       group,
       deaths,
     });
+  }
+  return found;
+}
+
+function readWords(packet: Uint8Array): string[] {
+  const found: string[] = [];
+  for (const view = new DeliveryView(packet); view.valid; view.next()) {
+    const about = view.kind === "settled" ? ` ${view.position}.${view.lease}` : "";
+    if (view.kind !== "message") found.push(`${view.ref} ${view.kind}${about}`);
   }
   return found;
 }

@@ -99,7 +99,9 @@ const PURE = WORKER.filter(
     )(file) || /^worker\/gateway\/(sessions?|session-store|fanout|queues)\.ts$/.test(file),
 ).filter(
   (file) =>
-    !/^worker\/(queue|topic)\/(\w+-object|outbound|introductions|register|management)\.ts$/.test(file),
+    !/^worker\/(queue|topic)\/(\w+-object|outbound|outbox-sender|introductions|register|management)\.ts$/.test(
+      file,
+    ),
 );
 
 /** The shells: one object each. */

@@ -68,7 +68,8 @@ export class Arrivals {
       }
       if (!queues.shows(subscription, deliveries)) continue;
       const { connection } = subscription.session;
-      connection?.protocol.deliver(connection, subscription, deliveries);
+      if (deliveries.kind === "message") connection?.protocol.deliver(connection, subscription, deliveries);
+      else connection?.protocol.notice(connection, subscription, deliveries);
     }
     if (gone.size > 0) queues.disown(queueObject, [...gone]);
   }

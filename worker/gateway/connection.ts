@@ -20,6 +20,8 @@ export interface Protocol {
   receive(connection: Connection, data: string | ArrayBuffer): void;
   /** A message of a queue for one of the connection's subscriptions. */
   deliver(connection: Connection, subscription: QueueSubscription, delivery: DeliveryView): void;
+  /** A queue's word to one of the connection's subscriptions: which one is the delivery's `kind`. */
+  notice(connection: Connection, subscription: QueueSubscription, delivery: DeliveryView): void;
   /** Live messages of one topic, for all of this protocol's sessions that want them, connected or not. */
   fanout(run: TopicRun): void;
   /**

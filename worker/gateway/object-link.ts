@@ -64,10 +64,7 @@ export class ObjectLink {
 
   /** @param condition what must hold for the message to be stored */
   publish(message: Message, done: PublishDone, condition?: Condition): void {
-    if (this.#packet.size > MAX_WAITING_BYTES) {
-      done(refuse("too-many", `${MAX_WAITING_BYTES} bytes wait for this address already`, 1_000));
-      return;
-    }
+    if (this.#packet.size > MAX_WAITING_BYTES) return done(tooMuch());
     if (condition !== undefined) return this.#publishIf(message, condition, done);
     if (this.#openPublish === undefined) {
       this.#openPublish = { mark: this.#packet.beginPublish(), done: [] };
@@ -86,6 +83,9 @@ export class ObjectLink {
   }
 
   command(command: QueueCommand, done: CommandDone): void {
+    const carries = command.type === "commit" || command.type === "prepare";
+    if (carries && this.#packet.size > MAX_WAITING_BYTES)
+      return done({ type: "refused", refusal: tooMuch() }, 0);
     this.#closePublish();
     this.#packet.command(command);
     this.#waiting.push({ command: done });
@@ -143,6 +143,10 @@ export class ObjectLink {
     this.#packet.endPublish(this.#openPublish.mark);
     this.#openPublish = undefined;
   }
+}
+
+function tooMuch(): Refusal {
+  return refuse("too-many", `${MAX_WAITING_BYTES} bytes wait for this address already`, 1_000);
 }
 
 function tell(who: Waiting, result: QueueResult, epoch: number): void {

@@ -1,4 +1,5 @@
 // Which gateway holds a client's session: a pure function of the client id, so that every connection of it finds the same one.
+import { hash } from "../hash.ts";
 
 /**
  * The name of a client's gateway.
@@ -41,12 +42,4 @@ export function freshClient(gateway: string, gateways: number, random: () => str
     client = random();
   }
   return client;
-}
-
-/** FNV-1a over UTF-16 units, with a final mix: sessions stay where they are, so this never changes. */
-function hash(text: string): number {
-  let value = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193);
-  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
-  return (value ^ (value >>> 13)) >>> 0;
 }

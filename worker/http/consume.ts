@@ -8,6 +8,7 @@ import { type QueueResult, readResults } from "../link/results.ts";
 import { HANDLE, SETTLE_FIELDS, settlementsOf } from "../link/settle-fields.ts";
 import { queueMessageFields, quote } from "../message/json.ts";
 import { object } from "../schema.ts";
+import { checkFilterField } from "../selector/selector.ts";
 import { json, jsonText, reach } from "./answer.ts";
 import type { QueueCall } from "./call.ts";
 import { readJson } from "./input.ts";
@@ -19,6 +20,7 @@ const RECEIVE = object(
     max: { type: "integer", minimum: 1, maximum: MAX_BATCH },
     waitMs: { type: "integer", minimum: 0, maximum: MAX_RECEIVE_WAIT_MS },
     leaseMs: LEASE,
+    filter: { type: "any" },
   },
   [],
 );
@@ -41,7 +43,9 @@ export async function receive(call: QueueCall): Promise<Response | Refusal> {
   const read = await readJson(call.request, RECEIVE);
   if (isRefusal(read)) return read;
   const { max = 1, waitMs = 0, leaseMs } = read.value;
-  const packet = await reach(call.queue.receive(max, waitMs, leaseMs));
+  const filter = checkFilterField(read.value.filter);
+  if (isRefusal(filter)) return filter;
+  const packet = await reach(call.queue.receive({ max, waitMs, leaseMs, filter }));
   if (isRefusal(packet)) return packet;
   const address = quote(`queue:${call.name}`);
   const messages: string[] = [];

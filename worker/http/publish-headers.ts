@@ -17,6 +17,12 @@ const FIELD_BY_HEADER: Record<string, keyof typeof PUBLISH_FIELDS.fields> = {
   "dunlin-expect-seq": "expectSeq",
   "dunlin-receipt-to": "receiptTo",
 };
+/** Together they make `prepare`. */
+const PREPARE_BY_HEADER: Record<string, keyof typeof PUBLISH_FIELDS.fields.prepare.fields> = {
+  "dunlin-check-to": "checkTo",
+  "dunlin-check-after-ms": "checkAfterMs",
+  "dunlin-checks": "checks",
+};
 const OWN_HEADER = "dunlin-header-";
 
 /**
@@ -29,9 +35,12 @@ const OWN_HEADER = "dunlin-header-";
 export function publishHeaders(headers: Headers): PublishFields | Refusal {
   const fields: Record<string, unknown> = {};
   const own: [string, string][] = [];
+  const prepare: Record<string, unknown> = {};
   for (const [header, text] of headers) {
     if (header.startsWith(OWN_HEADER) && header !== OWN_HEADER)
       own.push([header.slice(OWN_HEADER.length), text]);
+    const prepareName = PREPARE_BY_HEADER[header];
+    if (prepareName !== undefined) prepare[prepareName] = prepareName === "checkTo" ? text : integer(text);
     const name = FIELD_BY_HEADER[header];
     if (name === undefined) continue;
     const spec = PUBLISH_FIELDS.fields[name];
@@ -39,6 +48,11 @@ export function publishHeaders(headers: Headers): PublishFields | Refusal {
     const wrong = check(spec, value, header) ?? broken(text, header);
     if (wrong !== undefined) return refuse("bad-field", wrong);
     fields[name] = value;
+  }
+  if (Object.keys(prepare).length > 0) {
+    const wrong = check(PUBLISH_FIELDS.fields.prepare, prepare, "prepare");
+    if (wrong !== undefined) return refuse("bad-field", wrong);
+    fields.prepare = prepare;
   }
   if (own.length > 0) {
     fields.headers = Object.fromEntries(own);

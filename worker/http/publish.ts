@@ -8,6 +8,7 @@ import { type ErrorBody, errorBody, errorEntry, isRefusal, type Refusal, refuse 
 import { MAX_BATCH, MAX_CLIENT_ID_CHARS, MAX_FRAME_BYTES } from "../limits.ts";
 import { CommandWriter } from "../link/commands.ts";
 import { type Condition, conditionOf } from "../link/condition.ts";
+import { type Preparation, preparationOf } from "../link/preparation.ts";
 import { type Published, type QueueResults, readResults } from "../link/results.ts";
 import { PUBLISH_FIELDS, type PublishFields, toMessage, toTopic, withPayload } from "../message/fields.ts";
 import { isPresence } from "../message/presence.ts";
@@ -35,12 +36,15 @@ interface Receipt {
   seq: number;
   epoch: number;
   duplicate: boolean;
+  /** It waits for its decision, and has no seq yet. */
+  prepared?: true;
 }
 
-/** A message and what must hold for it to be stored. */
+/** A message, and what must hold for it to be stored, or how it is prepared. */
 export interface Outgoing {
   message: Message;
   condition: Condition | undefined;
+  preparation: Preparation | undefined;
 }
 
 /** A call that publishes, and what its messages are for. */
@@ -48,11 +52,13 @@ interface PublishCall extends Call {
   destination: { apply(packet: Uint8Array): Promise<Applied> };
   /** Makes a message one of the destination's, or says why it cannot be. */
   adapt(message: Message): Message | Refusal;
+  /** Whether messages can be prepared there. */
+  prepares: boolean;
 }
 
 /** POST /v1/queues/{name}/messages: stores what the request carries. */
 export async function publishToQueue(call: QueueCall): Promise<Response | Refusal> {
-  return publish({ ...call, destination: call.queue, adapt: (message) => message });
+  return publish({ ...call, destination: call.queue, adapt: (message) => message, prepares: true });
 }
 
 /** POST /v1/topics/{name}/messages: hands what the request carries to whoever is interested. */
@@ -61,7 +67,8 @@ export async function publishToTopic(call: TopicCall): Promise<Response | Refusa
   if (isRefusal(publisher)) return publisher;
   const { env, namespace, name } = call;
   const destination = topicTarget(env, namespace, name);
-  return publish({ ...call, destination, adapt: (message) => toTopic(message, name, publisher) });
+  const adapt = (message: Message) => toTopic(message, name, publisher);
+  return publish({ ...call, destination, adapt, prepares: false });
 }
 
 /**
@@ -93,8 +100,8 @@ async function publish(call: PublishCall): Promise<Response | Refusal> {
     case CLOUD_EVENT_BATCH:
       return publishMany(call, common, eventEntries);
     default: {
-      const outgoing = await readMessage(call, common);
-      return isRefusal(outgoing) ? outgoing : storeOne(call, outgoing);
+      const given = await readMessage(call, common);
+      return isRefusal(given) ? given : storeOne(call, given);
     }
   }
 }
@@ -106,7 +113,9 @@ export async function readOne(call: Call): Promise<Outgoing | Refusal> {
   if (type === BATCH || type === CLOUD_EVENT_BATCH)
     return refuse("bad-field", `this takes one message, not ${type}`);
   const common = publishHeaders(headers);
-  return isRefusal(common) ? common : readMessage(call, common);
+  if (isRefusal(common)) return common;
+  if (common.prepare !== undefined) return refuse("not-supported", "a request cannot be prepared");
+  return readMessage(call, common);
 }
 
 async function readMessage(call: Call, common: PublishFields): Promise<Outgoing | Refusal> {
@@ -120,8 +129,7 @@ async function readMessage(call: Call, common: PublishFields): Promise<Outgoing 
   const payload = payloadOf(bytes, headers.get("content-type") ?? "");
   if (isRefusal(payload)) return payload;
   const fields = merged(event, common);
-  const message = refuseReceipt(call, fields) ?? withPayload(payload, fields, Date.now(), maxBytes);
-  return isRefusal(message) ? message : { message, condition: conditionOf(fields) };
+  return outgoing(call, fields, withPayload(payload, fields, Date.now(), maxBytes));
 }
 
 async function readEvent(call: Call, common: PublishFields): Promise<Outgoing | Refusal> {
@@ -130,8 +138,7 @@ async function readEvent(call: Call, common: PublishFields): Promise<Outgoing | 
   const event = structuredEvent(parsed.value, "");
   if (isRefusal(event)) return event;
   const fields = merged(event, common);
-  const message = refuseReceipt(call, fields) ?? toMessage(fields, Date.now(), maxMessageBytes(call.env));
-  return isRefusal(message) ? message : { message, condition: conditionOf(fields) };
+  return outgoing(call, fields, toMessage(fields, Date.now(), maxMessageBytes(call.env)));
 }
 
 async function publishMany(
@@ -151,13 +158,12 @@ async function publishMany(
     // One key for many messages: each gets its own from it, so that the batch can be repeated as a whole.
     const keyed = key === undefined || entry.messageId !== undefined ? {} : { messageId: `${key}/${index}` };
     const fields = { ...merged(defaults, entry), ...keyed };
-    const given = refuseReceipt(call, fields) ?? toMessage(fields, now, maxBytes);
-    const message = isRefusal(given) ? given : call.adapt(given);
+    const message = adapted(call, outgoing(call, fields, toMessage(fields, now, maxBytes)));
     // Too large is the fate of one message; anything else means that the batch is not what its sender meant.
     if (isRefusal(message) && message.kind !== "message-too-large") {
       return refuse(message.kind, `messages[${index}]: ${message.message}`);
     }
-    messages.push(isRefusal(message) ? message : { message, condition: conditionOf(fields) });
+    messages.push(message);
   }
   return storeMany(call, messages);
 }
@@ -201,18 +207,37 @@ function merged(under: PublishFields, over: PublishFields): PublishFields {
   return { ...under, ...over, headers: { ...under.headers, ...over.headers } };
 }
 
-/** Whoever asks for receipts must be allowed to publish where they go. */
-function refuseReceipt({ principal }: Call, { receiptTo }: PublishFields): Refusal | undefined {
-  return receiptTo === undefined ? undefined : permits(principal, "publish", receiptTo);
+/** A message with all that its fields say of it. Whoever names addresses must be allowed to publish there. */
+function outgoing(
+  { principal }: Call,
+  fields: PublishFields,
+  message: Message | Refusal,
+): Outgoing | Refusal {
+  const preparation = preparationOf(fields);
+  if (isRefusal(message)) return message;
+  if (isRefusal(preparation)) return preparation;
+  const named = [fields.receiptTo, preparation && `queue:${preparation.checkTo}`];
+  for (const address of named) {
+    const refusal = address === undefined ? undefined : permits(principal, "publish", address);
+    if (refusal !== undefined) return refusal;
+  }
+  return { message, condition: conditionOf(fields), preparation };
 }
 
-async function storeOne(
-  call: PublishCall,
-  { message: given, condition }: Outgoing,
-): Promise<Response | Refusal> {
-  const message = call.adapt(given);
+/** A message as the destination takes it. */
+function adapted({ adapt, prepares }: PublishCall, given: Outgoing | Refusal): Outgoing | Refusal {
+  if (isRefusal(given)) return given;
+  if (given.preparation !== undefined && !prepares) {
+    return refuse("not-supported", "only a queue takes prepared messages");
+  }
+  const message = adapt(given.message);
+  return isRefusal(message) ? message : { ...given, message };
+}
+
+async function storeOne(call: PublishCall, given: Outgoing): Promise<Response | Refusal> {
+  const message = adapted(call, given);
   if (isRefusal(message)) return message;
-  const stored = await store(call, [{ message, condition }]);
+  const stored = await store(call, [message]);
   if (isRefusal(stored)) return stored;
   const [receipt] = stored;
   return isRefusal(receipt) ? receipt : json(receipt, 201);
@@ -238,13 +263,20 @@ async function storeMany(call: PublishCall, messages: (Outgoing | Refusal)[]): P
 async function store(call: PublishCall, messages: Outgoing[]): Promise<(Receipt | Refusal)[] | Refusal> {
   if (messages.length === 0) return [];
   const packet = new CommandWriter();
-  const isPlain = messages.every(({ condition }) => condition === undefined);
+  const isPlain = messages.every(({ condition, preparation }) => !condition && !preparation);
   // A command holds many messages without conditions, or one with them.
   for (const together of isPlain ? [messages] : messages.map((message) => [message])) {
     const records = new Writer(1024);
-    for (const { message } of together) writeMessage(records, message);
-    const [{ condition } = { condition: undefined }] = together;
-    packet.command({ type: "publish", records: records.take(), ...(condition && { condition }) });
+    for (const { message, preparation } of together) {
+      // Every prepared message counts for the dedup window: it is decided by its id.
+      writeMessage(records, preparation === undefined ? message : { ...message, publisherId: true });
+    }
+    const { condition, preparation } = together[0]!;
+    if (preparation === undefined) {
+      packet.command({ type: "publish", records: records.take(), ...(condition && { condition }) });
+    } else {
+      packet.command({ type: "prepare", record: records.take(), preparation });
+    }
   }
   const answer = await reach(call.destination.apply(packet.take()));
   if (isRefusal(answer)) return answer;
@@ -260,8 +292,8 @@ function receipts(messages: Outgoing[], { results }: QueueResults): (Receipt | R
   }
   return messages.map(({ message: { messageId } }, index) => {
     const outcome = outcomes[index]!;
-    return isRefusal(outcome)
-      ? outcome
-      : { messageId, seq: outcome.seq, epoch: outcome.epoch, duplicate: outcome.duplicate };
+    if (isRefusal(outcome)) return outcome;
+    const { seq, epoch, duplicate } = outcome;
+    return { messageId, seq, epoch, duplicate, ...(seq === 0 && { prepared: true as const }) };
   });
 }

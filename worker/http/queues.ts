@@ -1,7 +1,7 @@
 // Queues as things: list, declare, describe, delete, peek, purge, pause and resume.
 import { directoryObject } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import { DEFAULT_PAGE, MAX_PAGE } from "../limits.ts";
+import { DEFAULT_PAGE, MAX_CONSUMERS, MAX_PAGE } from "../limits.ts";
 import { queueMessageFields, quote } from "../message/json.ts";
 import { RecordView } from "../message/record.ts";
 import type { PeekState } from "../queue/rpc.ts";
@@ -13,9 +13,6 @@ import { queryInteger, readJson } from "./input.ts";
 
 const PEEK_STATES: readonly string[] = ["ready", "delayed", "leased"] satisfies PeekState[];
 const DEFAULT_PEEK = 10;
-
-/** Settings that the contract names and that this version does not serve: whoever asks for one must not believe that it holds. */
-const NOT_SERVED = ["singleActiveConsumer"];
 
 /** GET /v1/queues: a page of the namespace's queues. */
 export async function listQueues({ url, env, namespace }: Call): Promise<Response | Refusal> {
@@ -35,8 +32,6 @@ export async function describeQueue({ queue }: QueueCall): Promise<Response | Re
 export async function declareQueue({ request, queue }: QueueCall): Promise<Response | Refusal> {
   const read = await readJson(request, QUEUE_SETTINGS);
   if (isRefusal(read)) return read;
-  const notServed = NOT_SERVED.find((name) => name in read.value);
-  if (notServed !== undefined) return refuse("not-supported", `${notServed} is not served`);
   const declared = await reach(queue.declare(read.value));
   if (isRefusal(declared)) return declared;
   const { created, ...description } = declared;
@@ -48,6 +43,14 @@ export async function deleteQueue({ env, namespace, name, queue }: QueueCall): P
   // First of all nothing may come in any more, since whatever does would make the queue anew.
   const bound = await unbindQueue(env, namespace, name);
   return bound ?? (await reach(queue.remove())) ?? new Response(null, { status: 204 });
+}
+
+/** GET …/consumers: who consumes. */
+export async function listConsumers({ url, queue }: QueueCall): Promise<Response | Refusal> {
+  const limit = queryInteger(url, "limit", { minimum: 1, maximum: MAX_PAGE, default: DEFAULT_PAGE });
+  if (isRefusal(limit)) return limit;
+  const after = queryInteger(url, "after", { minimum: 0, maximum: MAX_CONSUMERS, default: 0 });
+  return isRefusal(after) ? after : asJson(await reach(queue.consumers(after, limit)));
 }
 
 /** POST …/purge: drops the ready messages. */

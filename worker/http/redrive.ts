@@ -3,7 +3,8 @@ import { checkName } from "../address.ts";
 import { permits } from "../auth/permission.ts";
 import { queueObject } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
-import { REDRIVE_FIELDS, type RedriveOptions, type RedriveTask } from "../queue/redrive.ts";
+import { REDRIVE_FIELDS, type RedriveTask } from "../queue/redrive.ts";
+import type { QueueRpc } from "../queue/rpc.ts";
 import { checkFilterField } from "../selector/selector.ts";
 import { json, reach } from "./answer.ts";
 import type { QueueCall } from "./call.ts";
@@ -23,29 +24,52 @@ export async function redriveQueue(call: QueueCall): Promise<Response | Refusal>
   if (wrong !== undefined) return wrong;
   const options = { to, origin: "", filter, max, perSecond };
   const task = await reach(call.queue.redrive(options));
-  if (isRefusal(task) || task.running || task.moved > 0) return show(task);
-  return (await redriveFor(call, options)) ?? show(task);
+  if (isRefusal(task) || hasMoved(task)) return show(task);
+  return show(
+    (await inDeadLetters(call, (queue) => queue.redrive({ ...options, origin: call.name }))) ?? task,
+  );
 }
 
 /** GET …/redrive: the task under way, or else the last one. */
-export async function redriveStatus({ queue }: QueueCall): Promise<Response | Refusal> {
-  return show(await reach(queue.redriveTask()));
+export async function redriveStatus(call: QueueCall): Promise<Response | Refusal> {
+  const task = await reach(call.queue.redriveTask());
+  if (isRefusal(task) || hasMoved(task)) return show(task);
+  return show((await ownTask(call)) ?? task);
 }
 
 /** DELETE …/redrive: ends the task under way; what it moved stays moved. */
-export async function endRedrive({ queue }: QueueCall): Promise<Response | Refusal> {
-  return show(await reach(queue.endRedrive()));
+export async function endRedrive(call: QueueCall): Promise<Response | Refusal> {
+  const task = await reach(call.queue.endRedrive());
+  if (isRefusal(task) || hasMoved(task)) return show(task);
+  const own = await ownTask(call);
+  if (own === undefined || isRefusal(own)) return show(own ?? task);
+  return show((await inDeadLetters(call, (queue) => queue.endRedrive())) ?? own);
 }
 
-/** The queue's own dead letters, wherever it sends them; undefined when it sends them nowhere, or none came there. */
-async function redriveFor(call: QueueCall, options: RedriveOptions): Promise<Response | Refusal | undefined> {
-  const { env, namespace, principal, name } = call;
-  const described = await reach(call.queue.describe());
+/** Whether a task is about the letters in the queue of the call itself: one that found none there is not. */
+function hasMoved(task: RedriveTask | undefined): boolean {
+  return task !== undefined && (task.running || task.moved > 0);
+}
+
+/** The task that moves the queue's own dead letters, in the queue that holds them. */
+async function ownTask(call: QueueCall): Promise<RedriveTask | undefined | Refusal> {
+  const task = await inDeadLetters(call, (queue) => queue.redriveTask());
+  return task === undefined || isRefusal(task) || task.origin === call.name ? task : undefined;
+}
+
+/** Calls the queue that holds a queue's own dead letters; undefined when it sends them nowhere, or none came there. */
+async function inDeadLetters<T>(
+  { env, namespace, principal, queue }: QueueCall,
+  ask: (queue: QueueRpc) => Promise<T | Refusal>,
+): Promise<T | Refusal | undefined> {
+  const described = await reach(queue.describe());
   if (isRefusal(described)) return described;
   const { deadLetterTo } = described.settings;
-  if (deadLetterTo === null || permits(principal, "manage", `queue:${deadLetterTo}`)) return undefined;
-  const task = await reach(queueObject(env, namespace, deadLetterTo).redrive({ ...options, origin: name }));
-  return isRefusal(task) && task.kind === "not-found" ? undefined : show(task);
+  if (deadLetterTo === null) return undefined;
+  const forbidden = permits(principal, "manage", `queue:${deadLetterTo}`);
+  if (forbidden !== undefined) return forbidden;
+  const answer = await reach(ask(queueObject(env, namespace, deadLetterTo)));
+  return isRefusal(answer) && answer.kind === "not-found" ? undefined : answer;
 }
 
 function checkTarget({ principal, name }: QueueCall, to: string): Refusal | undefined {

@@ -1,6 +1,7 @@
 // All HTTP calls: path, method, the permission they need, and who answers them.
 import { bindQueue, listBindings, unbind } from "./bindings.ts";
 import { type Handler, onBinding, onNamespace, onQueue, onTopic } from "./call.ts";
+import { commit, decidePrepared, listPrepared } from "./commit.ts";
 import { receive, settle } from "./consume.ts";
 import { openEvents } from "./events.ts";
 import { configureNamespace, describeNamespace } from "./namespace.ts";
@@ -10,6 +11,7 @@ import {
   declareQueue,
   deleteQueue,
   describeQueue,
+  listConsumers,
   listQueues,
   pauseQueue,
   peekQueue,
@@ -44,9 +46,13 @@ export const ROUTES: Record<string, Partial<Record<Method, Handler>>> = {
     GET: onQueue(["manage", "consume"], peekQueue),
     POST: onQueue(["publish"], publishToQueue),
   },
+  "/v1/queues/:name/consumers": { GET: onQueue(["manage", "consume"], listConsumers) },
   "/v1/queues/:name/request": { POST: onQueue(["publish"], requestOfQueue) },
   "/v1/queues/:name/receive": { POST: onQueue(["consume"], receive) },
   "/v1/queues/:name/settle": { POST: onQueue(["consume"], settle) },
+  "/v1/queues/:name/prepared": { GET: onQueue(["manage", "publish"], listPrepared) },
+  "/v1/queues/:name/prepared/:messageId": { POST: onQueue(["publish"], decidePrepared) },
+  "/v1/commit": { POST: commit },
   "/v1/queues/:name/purge": { POST: onQueue(["manage"], purgeQueue) },
   "/v1/queues/:name/redrive": {
     GET: onQueue(["manage"], redriveStatus),

@@ -47,7 +47,9 @@ export async function putSchedule(call: QueueCall): Promise<Response | Refusal> 
   if (stray !== undefined) return refuse("bad-field", `message.${stray} has no place in a schedule`);
   const address = to === "" ? undefined : parseAddress(to);
   if (isRefusal(address)) return refuse("bad-field", `to: ${address.message}`);
-  const forbidden = address && permits(call.principal, "publish", to);
+  const forbidden =
+    (address && permits(call.principal, "publish", to)) ??
+    (fields.receiptTo === undefined ? undefined : permits(call.principal, "publish", fields.receiptTo));
   if (forbidden !== undefined) return forbidden;
   const message = toMessage(fields, Date.now(), MAX_SCHEDULE_BYTES);
   if (isRefusal(message)) return message;

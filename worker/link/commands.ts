@@ -1,20 +1,11 @@
 // What gateways and HTTP calls ask of a queue: many commands in one byte array, so that one call carries a whole batch.
 import { Reader } from "../bytes/reader.ts";
 import { Writer } from "../bytes/writer.ts";
+import { type Commit, type HoldRequest, readCommit, readHold, writeCommit, writeHold } from "./commit.ts";
 import { type Condition, readCondition, writeCondition } from "./condition.ts";
 import type { Handle } from "./handle.ts";
-
-/** What becomes of a delivery: done, back without blame, failed, or given up. */
-export type Outcome = "ack" | "release" | "fail" | "dead";
-
-/** One settled delivery. */
-export interface Settlement extends Handle {
-  outcome: Outcome;
-  /** Wait before the next attempt, ms; undefined: the queue's back-off. Only for `fail`. */
-  delayMs: number | undefined;
-  /** Why it failed or died, "" when not told. */
-  reason: string;
-}
+import { type Preparation, readPreparation, writePreparation } from "./preparation.ts";
+import { readSettlements, type Settlement, writeSettlements } from "./settlement.ts";
 
 /** A consumer of a queue, known by a number that its gateway chose at random. */
 export interface ConsumerSpec {
@@ -37,24 +28,39 @@ export interface ConsumerSpec {
 export type QueueCommand =
   /** Records without a condition, or one record with it. */
   | { type: "publish"; records: Uint8Array; condition?: Condition }
-  | { type: "settle"; settlements: Settlement[] }
+  /** `by`: ref of the consumer that settles, when it is known. */
+  | { type: "settle"; settlements: Settlement[]; by?: number }
   | { type: "extend"; handles: Handle[]; leaseMs: number }
   | { type: "attach"; consumer: ConsumerSpec }
   | { type: "credit"; ref: number; add: number }
   | { type: "pause"; refs: number[] }
-  | { type: "detach"; refs: number[] };
+  | { type: "detach"; refs: number[] }
+  | { type: "commit"; commit: Commit }
+  /** Keeps leases for a commit that another queue decides. */
+  | { type: "hold"; hold: HoldRequest }
+  /** What was held is settled, or the leases run on. */
+  | { type: "conclude"; tx: string; committed: boolean }
+  /** Asks the deciding queue what became of a transaction: one that it does not know will never be committed. */
+  | { type: "resolve"; tx: string; participant: string }
+  /** Stores one record that nobody sees until it is decided. */
+  | { type: "prepare"; record: Uint8Array; preparation: Preparation }
+  | { type: "decide"; messageId: string; commit: boolean };
 
 /* Not stored; sent between objects that may run neighbouring versions, so unknown versions are refused as a whole.
  *
  *   u8 version (1), then commands until the end, each: u8 kind, then
  *   1 publish  u32 length of the records, records (message/record.ts)
- *   2 settle   u32 count × { f64 position, f64 lease, u8 outcome, f64 delayMs (-1: none), text16 reason }
+ *   2 settle   settlements (settlement.ts)
  *   3 extend   f64 leaseMs, u32 count × { f64 position, f64 lease }
  *   4 attach   f64 ref, text16 gateway, u32 credit, f64 leaseMs (0: the queue's), u32 generation, u8 resend (read, no longer written)
  *   5 credit   f64 ref, u32 add
  *   6 pause, 7 detach   u32 count × f64 ref
  *   8 publish on condition   condition (condition.ts), u32 length of the record, record
  *   9 attach   as 4, then text16 client, text16 filter
+ *  10 settle by a consumer   f64 ref, then as 2
+ *  11 commit   commit (commit.ts)     12 hold   hold (commit.ts)     13 conclude   text16 tx, u8 committed
+ *  14 resolve  text16 tx, text16 participant
+ *  15 prepare  preparation (preparation.ts), u32 length of the record, record     16 decide   text16 messageId, u8 commit
  */
 const VERSION = 1;
 const PUBLISH = 1;
@@ -66,7 +72,13 @@ const PAUSE = 6;
 const DETACH = 7;
 const PUBLISH_IF = 8;
 const ATTACH = 9;
-const OUTCOMES: readonly Outcome[] = ["ack", "release", "fail", "dead"];
+const SETTLE_BY = 10;
+const COMMIT = 11;
+const HOLD = 12;
+const CONCLUDE = 13;
+const RESOLVE = 14;
+const PREPARE = 15;
+const DECIDE = 16;
 
 /**
  * Collects commands into one packet.
@@ -111,7 +123,8 @@ export class CommandWriter {
         to.raw(command.records);
         return;
       case "settle":
-        to.u8(SETTLE);
+        to.u8(command.by === undefined ? SETTLE : SETTLE_BY);
+        if (command.by !== undefined) to.f64(command.by);
         writeSettlements(to, command.settlements);
         return;
       case "extend":
@@ -135,6 +148,8 @@ export class CommandWriter {
         to.u32(command.refs.length);
         for (const ref of command.refs) to.f64(ref);
         return;
+      default:
+        writeTransactional(to, command);
     }
   }
 
@@ -166,7 +181,9 @@ function readCommand(from: Reader): QueueCommand {
       return { type: "publish", condition, records: from.raw(from.u32()) };
     }
     case SETTLE:
-      return { type: "settle", settlements: times(from.u32(), () => readSettlement(from)) };
+      return { type: "settle", settlements: readSettlements(from) };
+    case SETTLE_BY:
+      return { type: "settle", by: from.f64(), settlements: readSettlements(from) };
     case EXTEND: {
       const leaseMs = from.f64();
       return { type: "extend", leaseMs, handles: times(from.u32(), () => readHandle(from)) };
@@ -184,26 +201,63 @@ function readCommand(from: Reader): QueueCommand {
     case DETACH:
       return { type: kind === PAUSE ? "pause" : "detach", refs: times(from.u32(), () => from.f64()) };
     default:
+      return readTransactional(from, kind);
+  }
+}
+
+/** Commands of commits and of prepared messages. */
+type Transactional = Extract<
+  QueueCommand,
+  { type: "commit" | "hold" | "conclude" | "resolve" | "prepare" | "decide" }
+>;
+
+function writeTransactional(to: Writer, command: Transactional): void {
+  switch (command.type) {
+    case "commit":
+      to.u8(COMMIT);
+      return writeCommit(to, command.commit);
+    case "hold":
+      to.u8(HOLD);
+      return writeHold(to, command.hold);
+    case "conclude":
+      to.u8(CONCLUDE);
+      to.text16(command.tx);
+      return to.u8(command.committed ? 1 : 0);
+    case "resolve":
+      to.u8(RESOLVE);
+      to.text16(command.tx);
+      return to.text16(command.participant);
+    case "prepare":
+      to.u8(PREPARE);
+      writePreparation(to, command.preparation);
+      to.u32(command.record.length);
+      return to.raw(command.record);
+    case "decide":
+      to.u8(DECIDE);
+      to.text16(command.messageId);
+      return to.u8(command.commit ? 1 : 0);
+  }
+}
+
+function readTransactional(from: Reader, kind: number): Transactional {
+  switch (kind) {
+    case COMMIT:
+      return { type: "commit", commit: readCommit(from) };
+    case HOLD:
+      return { type: "hold", hold: readHold(from) };
+    case CONCLUDE:
+      return { type: "conclude", tx: from.text16(), committed: from.u8() === 1 };
+    case RESOLVE:
+      return { type: "resolve", tx: from.text16(), participant: from.text16() };
+    case PREPARE: {
+      const preparation = readPreparation(from);
+      return { type: "prepare", preparation, record: from.raw(from.u32()) };
+    }
+    case DECIDE:
+      return { type: "decide", messageId: from.text16(), commit: from.u8() === 1 };
+    default:
       throw new RangeError(`unknown command ${kind}`);
   }
-}
-
-function writeSettlements(to: Writer, settlements: Settlement[]): void {
-  to.u32(settlements.length);
-  for (const settlement of settlements) {
-    writeHandle(to, settlement);
-    to.u8(OUTCOMES.indexOf(settlement.outcome));
-    to.f64(settlement.delayMs ?? -1);
-    to.text16(settlement.reason);
-  }
-}
-
-function readSettlement(from: Reader): Settlement {
-  const position = from.f64();
-  const lease = from.f64();
-  const outcome = OUTCOMES[from.u8()]!;
-  const delayMs = from.f64();
-  return { position, lease, outcome, delayMs: delayMs < 0 ? undefined : delayMs, reason: from.text16() };
 }
 
 function writeConsumer(to: Writer, consumer: ConsumerSpec): void {

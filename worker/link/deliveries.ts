@@ -5,14 +5,22 @@ import type { Handle } from "./handle.ts";
 
 /* u8 version (1), f64 epoch, f64 stream, u32 number, then deliveries until the end, each:
  *
- *   f64 ref of the consumer   u32 its generation   f64 position   f64 lease   u16 attempt   u8 bit 0: redelivered
- *   record (message/record.ts)
+ *   f64 ref of the consumer   u32 its generation   f64 position   f64 lease   u16 attempt   u8 bit 0: redelivered, bits 1–2: kind
+ *   kind 0 record (message/record.ts)
+ *   others u32 4: word about the consumer or about a delivery of it, in the order of its deliveries. 1 settled by another
+ *          consumer   2 it is the active consumer   3 it stands by
  */
 const VERSION = 1;
 const STREAM = 9;
 const NUMBER = 17;
 const START = 21;
 const HEADER = 31;
+/** A word without a message has the length of one in its place. */
+const LENGTH = 4;
+const KINDS = ["message", "settled", "active", "standby"] as const;
+
+/** What a delivery is: a message, or a word to its consumer. */
+export type DeliveryKind = (typeof KINDS)[number];
 
 /** What a delivery says besides the message. */
 export interface DeliveryHead extends Handle {
@@ -42,15 +50,25 @@ export class DeliveryWriter {
   }
 
   add(delivery: DeliveryHead, record: Uint8Array): void {
+    this.#head(delivery, delivery.redelivered ? 1 : 0, record.length);
+    this.#to.raw(record);
+  }
+
+  /** Adds a word to a consumer, about a delivery that it has if it is `settled`. */
+  tell(delivery: DeliveryHead, kind: Exclude<DeliveryKind, "message">): void {
+    this.#head(delivery, KINDS.indexOf(kind) << 1, LENGTH);
+    this.#to.u32(LENGTH);
+  }
+
+  #head(delivery: DeliveryHead, flags: number, length: number): void {
     const to = this.#to;
-    to.reserve(HEADER + record.length);
+    to.reserve(HEADER + length);
     to.f64(delivery.ref);
     to.u32(delivery.generation);
     to.f64(delivery.position);
     to.f64(delivery.lease);
     to.u16(Math.min(delivery.attempt, 65_535));
-    to.u8(delivery.redelivered ? 1 : 0);
-    to.raw(record);
+    to.u8(flags);
   }
 
   /** The packet. Those that a gateway gets are numbered within a stream, so that it can put them in order. */
@@ -111,6 +129,11 @@ export class DeliveryView {
 
   get attempt(): number {
     return this.#view.getUint16(this.#at + 28, true);
+  }
+
+  /** What it is; only a `message` has one. */
+  get kind(): DeliveryKind {
+    return KINDS[(this.#view.getUint8(this.#at + 30) >> 1) & 3]!;
   }
 
   get redelivered(): boolean {

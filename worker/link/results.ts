@@ -11,9 +11,13 @@ export interface Published {
   epoch: number;
 }
 
-/** The result of one command. `settled` tells per delivery whether it is settled, or extended. */
+/** A message of a commit: stored by the queue that decided, on its way under a row of its outbox, or not remembered any more. */
+export type Committed = Published | { row: number; at: number } | "unknown";
+
+/** The result of one command. `settled` tells per delivery whether it is settled, or extended, or held. */
 export type QueueResult =
   | { type: "published"; messages: (Published | Refusal)[] }
+  | { type: "committed"; messages: Committed[] }
   | { type: "settled"; settled: boolean[] }
   | { type: "done"; seq: number }
   | { type: "refused"; refusal: Refusal };
@@ -30,6 +34,7 @@ export interface QueueResults {
  *   2 settled    u32 count × u8
  *   3 done       f64 the queue's last seq
  *   4 refused    refusal
+ *   5 committed  u32 count × { u8 0 | 1, as in published } or { u8 2, f64 row, u32 place in it } or { u8 3 unknown }
  *   refusal: u16 code, u32 afterMs (0: none), text16 message
  */
 const VERSION = 1;
@@ -37,9 +42,12 @@ const PUBLISHED = 1;
 const SETTLED = 2;
 const DONE = 3;
 const REFUSED = 4;
+const COMMITTED = 5;
 const NEW = 0;
 const DUPLICATE = 1;
 const NOT_STORED = 2;
+const ON_ITS_WAY = 2;
+const UNKNOWN = 3;
 
 /** Encodes results. */
 export function writeResults(epoch: number, results: QueueResult[]): Uint8Array {
@@ -50,6 +58,9 @@ export function writeResults(epoch: number, results: QueueResult[]): Uint8Array 
     switch (result.type) {
       case "published":
         writePublished(to, result.messages);
+        break;
+      case "committed":
+        writeCommitted(to, result.messages);
         break;
       case "settled":
         to.u8(SETTLED);
@@ -91,9 +102,29 @@ function writePublished(to: Writer, messages: (Published | Refusal)[]): void {
       to.u8(NOT_STORED);
       writeRefusal(to, message);
     } else {
-      to.u8(message.duplicate ? DUPLICATE : NEW);
-      to.f64(message.seq);
-      to.f64(message.epoch);
+      writeStored(to, message);
+    }
+  }
+}
+
+function writeStored(to: Writer, { duplicate, seq, epoch }: Published): void {
+  to.u8(duplicate ? DUPLICATE : NEW);
+  to.f64(seq);
+  to.f64(epoch);
+}
+
+function writeCommitted(to: Writer, messages: Committed[]): void {
+  to.u8(COMMITTED);
+  to.u32(messages.length);
+  for (const message of messages) {
+    if (message === "unknown") {
+      to.u8(UNKNOWN);
+    } else if ("row" in message) {
+      to.u8(ON_ITS_WAY);
+      to.f64(message.row);
+      to.u32(message.at);
+    } else {
+      writeStored(to, message);
     }
   }
 }
@@ -109,6 +140,11 @@ function readResult(from: Reader): QueueResult {
       }
       return { type: "published", messages };
     }
+    case COMMITTED: {
+      const messages: Committed[] = [];
+      for (let left = from.u32(); left > 0; left--) messages.push(readCommitted(from));
+      return { type: "committed", messages };
+    }
     case SETTLED: {
       const settled: boolean[] = [];
       for (let left = from.u32(); left > 0; left--) settled.push(from.u8() === 1);
@@ -121,6 +157,14 @@ function readResult(from: Reader): QueueResult {
     default:
       throw new RangeError(`unknown result ${kind}`);
   }
+}
+
+function readCommitted(from: Reader): Committed {
+  const status = from.u8();
+  if (status === UNKNOWN) return "unknown";
+  if (status !== ON_ITS_WAY) return readPublished(from, status === DUPLICATE);
+  const row = from.f64();
+  return { row, at: from.u32() };
 }
 
 function writeRefusal(to: Writer, refusal: Refusal): void {

@@ -2,8 +2,9 @@
 import { type Refusal, refuse } from "../errors.ts";
 import { MAX_BATCH, MAX_DELAY_MS, MAX_REASON_CHARS } from "../limits.ts";
 import { type Infer, object } from "../schema.ts";
-import type { Outcome, Settlement } from "./commands.ts";
+
 import { parseHandle } from "./handle.ts";
+import type { Outcome, Settlement } from "./settlement.ts";
 
 /** A delivery's handle as clients send it back. */
 export const HANDLE = { type: "string", minLength: 1, maxLength: 64 } as const;

@@ -1,11 +1,12 @@
 // Everything a queue keeps besides its log: the checkpoint, delayed messages by due time, and what waits to go to other objects.
 import { Log } from "./log.ts";
-import type { Sql } from "./sql.ts";
+import type { Sql, SqlValue } from "./sql.ts";
 
 /* PERSISTED.
  *   checkpoint ( part INTEGER PRIMARY KEY | data BLOB )            the books at one turn, cut into parts under the row limit
  *   delayed    ( key INTEGER PRIMARY KEY | count | data BLOB )     key = due ms × 1,024 + n, so the key is the order
- *   outbox     ( id INTEGER PRIMARY KEY | target | data BLOB )     records for another queue, until it has confirmed them
+ *   outbox     ( id INTEGER PRIMARY KEY | target | data BLOB )     what waits to go to another object (queue/destination.ts)
+ *   prepared   ( key INTEGER PRIMARY KEY | data BLOB )             a record that waits for its decision; the table comes with the first
  */
 const KEYS_PER_MS = 1_024;
 const PART_BYTES = 1_500_000;
@@ -122,14 +123,51 @@ export class QueueStore {
     this.#sql.all("INSERT INTO outbox VALUES (?, ?, ?)", row.id, row.target, row.data);
   }
 
-  /** The oldest row that waits. */
-  nextOutbox(): OutboxRow | undefined {
-    const row = this.#sql.all("SELECT id, target, data FROM outbox ORDER BY id LIMIT 1")[0];
-    if (row === undefined) return undefined;
-    return { id: row.id as number, target: row.target as string, data: row.data as Uint8Array };
+  /** The oldest row that waits, but for those to some targets. */
+  nextOutbox(except: readonly string[] = []): OutboxRow | undefined {
+    const places = except.map(() => "?").join(", ");
+    return this.#outbox(`WHERE target NOT IN (${places}) ORDER BY id LIMIT 1`, ...except)[0];
+  }
+
+  /** The oldest row that waits for a target. */
+  nextOutboxTo(target: string): OutboxRow | undefined {
+    return this.#outbox("WHERE target = ? ORDER BY id LIMIT 1", target)[0];
+  }
+
+  hasOutboxRow(id: number): boolean {
+    return this.#sql.all("SELECT 1 FROM outbox WHERE id = ?", id).length > 0;
+  }
+
+  /** Whether just this waits for a target. */
+  hasOutbox(target: string, data: Uint8Array): boolean {
+    return this.#outbox("WHERE target = ? AND data = ?", target, data).length > 0;
+  }
+
+  #outbox(where: string, ...bindings: SqlValue[]): OutboxRow[] {
+    return this.#sql
+      .all(`SELECT id, target, data FROM outbox ${where}`, ...bindings)
+      .map(({ id, target, data }) => ({
+        id: id as number,
+        target: target as string,
+        data: data as Uint8Array,
+      }));
   }
 
   removeOutbox(id: number): void {
     this.#sql.all("DELETE FROM outbox WHERE id = ?", id);
+  }
+
+  /** Keeps a record that nobody sees yet. */
+  addPrepared(key: number, record: Uint8Array): void {
+    this.#sql.all("CREATE TABLE IF NOT EXISTS prepared (key INTEGER PRIMARY KEY, data BLOB NOT NULL)");
+    this.#sql.all("INSERT INTO prepared VALUES (?, ?)", key, record);
+  }
+
+  readPrepared(key: number): Uint8Array {
+    return this.#sql.all("SELECT data FROM prepared WHERE key = ?", key)[0]!.data as Uint8Array;
+  }
+
+  removePrepared(key: number): void {
+    this.#sql.all("DELETE FROM prepared WHERE key = ?", key);
   }
 }

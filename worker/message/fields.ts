@@ -2,6 +2,7 @@
 import { parseAddress } from "../address.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import {
+  MAX_CHECKS,
   MAX_CONTENT_TYPE_CHARS,
   MAX_CORRELATION_ID_CHARS,
   MAX_DELAY_MS,
@@ -9,11 +10,13 @@ import {
   MAX_MESSAGE_ID_CHARS,
   MAX_NAME_BYTES,
   MAX_PRODUCER_ID_CHARS,
+  MIN_CHECK_AFTER_MS,
 } from "../limits.ts";
 import { type Infer, object } from "../schema.ts";
 import { fromBase64 } from "./base64.ts";
 import { isPresence, presenceAction, toPresence } from "./presence.ts";
 import { type BodyKind, BYTES_BODY, JSON_BODY, type Message, TEXT_BODY } from "./record.ts";
+import { RESERVED_ID } from "./reserved.ts";
 
 const MAX_TIME = Number.MAX_SAFE_INTEGER;
 const encoder = new TextEncoder();
@@ -43,6 +46,14 @@ export const PUBLISH_FIELDS = object(
         seq: { type: "integer", minimum: 1, maximum: MAX_TIME },
       },
       ["id", "epoch", "seq"],
+    ),
+    prepare: object(
+      {
+        checkTo: { type: "string", minLength: 1, maxLength: "queue:".length + MAX_NAME_BYTES },
+        checkAfterMs: { type: "integer", minimum: MIN_CHECK_AFTER_MS, maximum: MAX_DELAY_MS },
+        checks: { type: "integer", minimum: 1, maximum: MAX_CHECKS },
+      },
+      ["checkTo"],
     ),
   },
   [],
@@ -81,6 +92,9 @@ export function withPayload(
   maxBytes: number,
 ): Message | Refusal {
   const { delayMs = 0, deliverAt, messageId, ttlMs } = fields;
+  if (messageId?.startsWith(RESERVED_ID) === true) {
+    return refuse("bad-field", "messageId must not begin with NUL");
+  }
   const headers = headersText(fields.headers);
   // A UTF-16 unit is at most three bytes of UTF-8, so most messages need not be measured.
   if ((payload.body.length + headers.length) * 3 > maxBytes) {

@@ -1,10 +1,13 @@
 // Carries what a queue leases to its push consumer to where it goes, and settles it by the answers.
 
-import type { Settlement } from "../link/commands.ts";
 import { DeliveryView } from "../link/deliveries.ts";
-import { callService, type MessageHandler } from "./service.ts";
-import type { PushSpec } from "./spec.ts";
-import { type Pushed, type PushOutcome, postWebhook } from "./webhook.ts";
+
+import type { Settlement } from "../link/settlement.ts";
+
+import type { MessageHandler, PushOutcome } from "./handler.ts";
+import { callService } from "./service.ts";
+import { mayCall, type PushSpec } from "./spec.ts";
+import { type Pushed, postWebhook } from "./webhook.ts";
 
 /** What pushing has done since its object woke. */
 export interface PushFigures {
@@ -18,6 +21,10 @@ export interface PushFigures {
 /** What a pusher needs of its queue. */
 export interface PusherOwner {
   queue: string;
+  /** See Pushed. */
+  mark: string;
+  /** Hosts that may be called (PushRules): a push that was set when more were must not go on. */
+  hosts: string | undefined;
   /** Finds a bound Worker. */
   service: (name: string) => MessageHandler | undefined;
   settle: (settlements: Settlement[]) => void;
@@ -46,17 +53,27 @@ export class Pusher {
     const pushed: Pushed[] = [];
     const deliveries = new DeliveryView(packet);
     for (; deliveries.valid; deliveries.next()) {
+      // Who stands by, or what others have settled, is nothing to push.
+      if (deliveries.kind !== "message") continue;
       const { position, lease, attempt, epoch } = deliveries;
       handles.push({ position, lease });
-      pushed.push({ queue: this.#owner.queue, epoch, attempt, message: deliveries.message.decode() });
+      const { queue, mark } = this.#owner;
+      pushed.push({ queue, mark, epoch, attempt, message: deliveries.message.decode() });
     }
+    if (pushed.length === 0) return;
     const settle = (index: number, outcome: PushOutcome) =>
       this.#settle(handles[index]!, pushed[index]!, outcome, hasBackoff);
     if (spec.service === "") {
       for (const [index, one] of pushed.entries()) {
-        postWebhook(spec, one, Date.now()).then((outcome) => settle(index, outcome), reportBug);
+        this.#post(spec, one).then((outcome) => settle(index, outcome), reportBug);
       }
     } else this.#call(spec, pushed, settle).catch(reportBug);
+  }
+
+  async #post(spec: PushSpec, one: Pushed): Promise<PushOutcome> {
+    const url = new URL(spec.url);
+    if (mayCall(url, this.#owner.hosts)) return postWebhook(spec, one, Date.now());
+    return { outcome: "fail", reason: `this broker does not call ${url.host}` };
   }
 
   async #call(

@@ -72,11 +72,14 @@ function checkUrl(text: string, hosts: string | undefined): string | undefined {
     return `url must begin with https:// or http://, got ${url.protocol}`;
   }
   if (url.username !== "" || url.password !== "") return "url must not hold a name and password; use headers";
-  const allowed = hosts?.split(",").map((host) => host.trim()) ?? [];
-  const isAllowed =
-    hosts === undefined ||
-    allowed.some((host) => (host.startsWith(".") ? url.hostname.endsWith(host) : url.host === host));
-  return isAllowed ? undefined : `url: this broker does not call ${url.host}`;
+  return mayCall(url, hosts) ? undefined : `url: this broker does not call ${url.host}`;
+}
+
+/** Whether a deployment that names its hosts (PushRules) names this one. */
+export function mayCall(url: URL, hosts: string | undefined): boolean {
+  if (hosts === undefined) return true;
+  const allowed = hosts.split(",").map((host) => host.trim().toLowerCase());
+  return allowed.some((host) => (host.startsWith(".") ? url.hostname.endsWith(host) : url.host === host));
 }
 
 function checkHeaders(headers: Record<string, string>): string | undefined {

@@ -2,19 +2,14 @@
 // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 import { fromBase64, toBase64 } from "../message/base64.ts";
 import { BYTES_BODY, JSON_BODY, type Message } from "../message/record.ts";
+import type { PushOutcome } from "./handler.ts";
 import type { PushSpec } from "./spec.ts";
-
-/** What became of one message. */
-export interface PushOutcome {
-  outcome: "ack" | "release" | "fail" | "dead";
-  reason?: string;
-  /** Wait before the next attempt. */
-  delayMs?: number;
-}
 
 /** A message with what its delivery says. */
 export interface Pushed {
   queue: string;
+  /** Differs from those of other queues that are as old. */
+  mark: string;
   epoch: number;
   attempt: number;
   message: Message;
@@ -79,12 +74,12 @@ export async function signature(
 
 async function requestHeaders(
   spec: PushSpec,
-  { queue, epoch, attempt, message }: Pushed,
+  { queue, mark, epoch, attempt, message }: Pushed,
   body: Uint8Array,
   now: number,
 ): Promise<Headers> {
   // The same for every attempt, so that its receiver can tell a repetition.
-  const id = `msg_${epoch}_${message.seq}`;
+  const id = `msg_${mark}_${epoch}_${message.seq}`;
   const timestamp = Math.floor(now / 1_000);
   const headers = new Headers(spec.headers);
   const set = (name: string, value: string) => value !== "" && headers.set(name, headerText(value));
@@ -131,13 +126,14 @@ function bodyOf({ body }: Message): Uint8Array<ArrayBuffer> {
   return new Uint8Array(typeof body === "string" ? encoder.encode(body) : body);
 }
 
-function contentTypeOf({ contentType, bodyKind }: Message): string {
+/** What the publisher called the body, or what it is by its kind. */
+export function contentTypeOf({ contentType, bodyKind }: Message): string {
   if (contentType !== "") return contentType;
   if (bodyKind === JSON_BODY) return "application/json";
   return bodyKind === BYTES_BODY ? "application/octet-stream" : "text/plain";
 }
 
-/** Characters that a header cannot hold are percent-encoded. */
+/** Characters that a header cannot hold are percent-encoded, and the percent sign, so that it can be undone. */
 function headerText(text: string): string {
-  return text.replace(/[^\x20-\x7e]+/g, (part) => encodeURIComponent(part));
+  return text.toWellFormed().replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent);
 }

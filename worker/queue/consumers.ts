@@ -35,6 +35,10 @@ export class Consumers {
   readonly #byRef = new Map<number, Consumer>();
   #line: Consumer[] = [];
   #first = 0;
+  /** The one that is served, 0: all are. */
+  #only = 0;
+  /** Consumers with a selector. */
+  selecting = 0;
 
   get size(): number {
     return this.#byRef.size;
@@ -50,13 +54,29 @@ export class Consumers {
 
   add(consumer: Consumer): void {
     this.#byRef.set(consumer.ref, consumer);
+    if (consumer.filter !== "") this.selecting++;
     this.lineUp(consumer);
+  }
+
+  /** A consumer has attached again, perhaps otherwise than before. */
+  change(consumer: Consumer, facts: ConsumerFacts): void {
+    this.selecting += Number(facts.filter !== "") - Number(consumer.filter !== "");
+    Object.assign(consumer, facts, { paused: false });
+    this.lineUp(consumer);
+  }
+
+  /** Serves this consumer alone from now on, or all of them: 0. */
+  serveOnly(ref: number): void {
+    if (this.#only === ref) return;
+    this.#only = ref;
+    for (const consumer of this.#byRef.values()) this.lineUp(consumer);
   }
 
   remove(ref: number): Consumer | undefined {
     const consumer = this.#byRef.get(ref);
     if (consumer !== undefined) {
       this.#byRef.delete(ref);
+      if (consumer.filter !== "") this.selecting--;
       consumer.paused = true;
     }
     return consumer;
@@ -64,7 +84,7 @@ export class Consumers {
 
   /** Puts a consumer at the end of the line if it can take a message and does not stand there. */
   lineUp(consumer: Consumer): void {
-    if (consumer.inLine || !canTake(consumer)) return;
+    if (consumer.inLine || !this.#canTake(consumer)) return;
     consumer.inLine = true;
     this.#line.push(consumer);
   }
@@ -78,9 +98,17 @@ export class Consumers {
         this.#line = this.#line.slice(this.#first);
         this.#first = 0;
       }
-      if (canTake(consumer)) return consumer;
+      if (this.#canTake(consumer)) return consumer;
     }
     return undefined;
+  }
+
+  /** Puts consumers that `next` gave and that got nothing back to the front of the line. */
+  putBack(consumers: Consumer[]): void {
+    if (consumers.length === 0) return;
+    for (const consumer of consumers) consumer.inLine = true;
+    this.#line = [...consumers, ...this.#line.slice(this.#first)];
+    this.#first = 0;
   }
 
   /** Lets the line begin behind a consumer, as it did when that one was served last. */
@@ -91,6 +119,12 @@ export class Consumers {
     this.#first = 0;
   }
 
+  /** Whether a subscription is here, connected or not. */
+  get attached(): boolean {
+    for (const { ref } of this.#byRef.values()) if (ref > 0) return true;
+    return false;
+  }
+
   /** Whether somebody is here who takes messages, with credit left or not. */
   get anyone(): boolean {
     for (const { paused } of this.#byRef.values()) if (!paused) return true;
@@ -99,11 +133,11 @@ export class Consumers {
 
   /** Whether somebody can take a message. */
   get waiting(): boolean {
-    for (let at = this.#first; at < this.#line.length; at++) if (canTake(this.#line[at]!)) return true;
+    for (let at = this.#first; at < this.#line.length; at++) if (this.#canTake(this.#line[at]!)) return true;
     return false;
   }
-}
 
-function canTake(consumer: Consumer): boolean {
-  return !consumer.paused && consumer.used < consumer.credit;
+  #canTake({ ref, paused, used, credit }: Consumer): boolean {
+    return !paused && used < credit && (this.#only === 0 || this.#only === ref);
+  }
 }

@@ -1,14 +1,22 @@
 // The books of a queue: every message before the cursor that is not done, who holds it, and the counts. Each method is one fact;
 // it changes the books and records the fact, and replaying the recorded facts rebuilds the same books. Decides nothing.
 import { MAX_SOURCES } from "../limits.ts";
+
+import { Aborts } from "./aborts.ts";
+
+import { Active } from "./active.ts";
+
 import { Ahead } from "./ahead.ts";
 import { Books } from "./book.ts";
 import { type Consumer, type ConsumerFacts, Consumers } from "./consumers.ts";
 import type { Counts, End, Entry, Taken } from "./entry.ts";
 import type { EventWriter } from "./events.ts";
+import { EVERYONE, Everyone } from "./everyone.ts";
 import { Groups } from "./groups.ts";
 import { Heap } from "./heap.ts";
+import { Holds } from "./holds.ts";
 import { Outcomes } from "./outcomes.ts";
+import { Prepared } from "./prepared.ts";
 import { Producers } from "./producers.ts";
 import { PushTarget } from "./push-target.ts";
 import { Ready } from "./ready.ts";
@@ -67,10 +75,15 @@ export class Ledger {
   readonly schedules = new Schedules();
   readonly receipts = new Receipts();
   readonly push = new PushTarget();
+  readonly active = new Active();
+  readonly everyone = new Everyone(this.consumers, this.entries);
+  readonly aborts = new Aborts();
+  readonly holds = new Holds();
+  readonly prepared = new Prepared();
   /** Parts of the books with facts of their own. */
   readonly books = new Books([
     ...[this.producers, this.redrive, this.schedules, this.receipts, this.push],
-    this.ahead,
+    ...[this.ahead, this.active, this.everyone, this.aborts, this.holds, this.prepared],
   ]);
   #journal: EventWriter | undefined;
 
@@ -160,6 +173,7 @@ export class Ledger {
     this.lastServed = ref;
     const consumer = this.consumers.get(ref);
     if (consumer !== undefined) consumer.used++;
+    if (ref === EVERYONE) this.everyone.begin(entry);
   }
 
   extend(entry: Entry, deadline: number): void {
@@ -217,8 +231,7 @@ export class Ledger {
       this.consumers.add({ ...consumer, used: this.#heldBy(consumer.ref), paused: false, inLine: false });
       return;
     }
-    Object.assign(known, consumer, { paused: false });
-    this.consumers.lineUp(known);
+    this.consumers.change(known, consumer);
   }
 
   addCredit(consumer: Consumer, add: number): void {
@@ -236,6 +249,7 @@ export class Ledger {
   detach(consumer: Consumer): void {
     this.#journal?.detached(consumer.ref);
     this.consumers.remove(consumer.ref);
+    this.everyone.forget(consumer.ref);
   }
 
   /** Every ready message is dropped: the cursor goes to the end of the log. */
@@ -259,6 +273,7 @@ export class Ledger {
     this.untaken = 0;
     this.#pass(Math.max(this.cursor, end));
     this.groups.rebuild(this.entries.values());
+    this.receipts.keep(this.entries);
     this.segments.reset([...this.entries.keys()].map(segmentKey));
   }
 
@@ -342,6 +357,7 @@ export class Ledger {
         consumer.used--;
         this.consumers.lineUp(consumer);
       }
+      if (entry.ref === EVERYONE) this.everyone.end(entry);
     } else if (entry.state === "waiting") {
       this.counts.delayed--;
     } else {

@@ -3,10 +3,10 @@ import { isRefusal, type Refusal } from "../errors.ts";
 import type { PushFigures } from "../push/pusher.ts";
 import type { PushSpec } from "../push/spec.ts";
 import type { TurnCommand } from "./carry-out.ts";
-import { peek } from "./peek.ts";
+import { listConsumers, listPrepared, peek } from "./peek.ts";
 import type { Queue } from "./queue.ts";
 import type { RedriveOptions, RedriveTask } from "./redrive.ts";
-import type { PeekState, PushDescription } from "./rpc.ts";
+import type { ConsumerPage, PeekState, PreparedPage, PushDescription } from "./rpc.ts";
 import type { Schedule, ScheduleSpec } from "./schedules.ts";
 
 /** What the calls need of their object. */
@@ -43,14 +43,26 @@ export class Management {
     return queue === undefined ? this.#shell.unknown() : peek(queue, state, limit, Date.now());
   }
 
+  async listPrepared(after: number, limit: number): Promise<PreparedPage | Refusal> {
+    const queue = this.#shell.open();
+    return queue === undefined ? this.#shell.unknown() : listPrepared(queue, after, limit);
+  }
+
+  async consumers(after: number, limit: number): Promise<ConsumerPage | Refusal> {
+    const queue = this.#shell.open();
+    return queue === undefined ? this.#shell.unknown() : listConsumers(queue, after, limit);
+  }
+
   async redrive(options: RedriveOptions): Promise<RedriveTask | Refusal> {
     const queue = this.#shell.open();
     if (queue === undefined) return this.#shell.unknown();
     const refusal = await this.#shell.carryOut({ type: "redrive", options });
     if (refusal !== undefined) return refusal;
     const { redrive } = queue.ledger;
-    // Nothing but turns moves it on, and one that keeps to no rate should be over when this is answered.
-    while (options.perSecond === null && redrive.task!.running && this.#shell.open() === queue) {
+    // Nothing but turns moves it on. One that keeps to no rate is over when this is answered, any other has found its first letter.
+    const unanswered = ({ running, moved }: RedriveTask) =>
+      running && (options.perSecond === null || moved === 0);
+    while (unanswered(redrive.task!) && this.#shell.open() === queue) {
       await this.#shell.carryOut({ type: "nothing" });
     }
     return redrive.task!;

@@ -1,20 +1,16 @@
-// What leaves a queue for other objects: deliveries to gateways, questions whether consumers still live, dead letters to other queues.
-import { queueObjectName, splitObjectName } from "../address.ts";
-import { type Env, topicTarget } from "../env.ts";
+// What leaves a queue for gateways: deliveries, and questions whether consumers still live. Its outbox is outbox-sender.ts's.
+import type { Env } from "../env.ts";
 import type { GatewayRpc } from "../gateway/rpc.ts";
 import { DeliveryView, type DeliveryWriter } from "../link/deliveries.ts";
-import type { QueueStore } from "../log/store.ts";
 import type { TurnCommand } from "./carry-out.ts";
 import type { Consumer } from "./consumers.ts";
-import { destinationOf } from "./destination.ts";
 import { PUSH_GATEWAY } from "./push-target.ts";
 
 const RETRY_MS = 1_000;
-const MAX_RETRY_MS = 60_000;
 /** Times a gateway is asked for its consumers before they count as gone. */
 const PROBES = 6;
 
-/** The calls of one queue to its neighbours; what they answer comes back as commands. */
+/** The calls of one queue to gateways; what they answer comes back as commands. */
 export class Outbound {
   readonly #env: Env;
   readonly #objectName: string;
@@ -23,13 +19,6 @@ export class Outbound {
   /** Marks the packets of this life of the object; their last number by gateway. */
   readonly #stream = Date.now();
   readonly #numbers = new Map<string, number>();
-  #sending: Promise<void> | undefined;
-  /** No row with an id below this is left, and below which id there may be one. */
-  #sentUpTo = 0;
-  #wanted = 0;
-  #retryMs = RETRY_MS;
-  /** When the outbox is tried again after a failure, ms since the epoch. */
-  retryAt = Number.POSITIVE_INFINITY;
 
   constructor(env: Env, objectName: string, submit: (commands: TurnCommand[]) => Promise<unknown>) {
     this.#env = env;
@@ -64,61 +53,6 @@ export class Outbound {
       this.#gateway(gateway)
         .queueDeleted(this.#objectName, refs)
         .catch(() => this.#gateways.delete(gateway));
-    }
-  }
-
-  /**
-   * Sends what is in the outbox, one row after the other, until it is empty or a call fails.
-   *
-   * @param next the id that the queue gives next: all rows have lower ones
-   */
-  send(store: QueueStore, next: number): void {
-    this.#wanted = next;
-    const waiting = this.retryAt < Number.POSITIVE_INFINITY && Date.now() < this.retryAt;
-    if (next > this.#sentUpTo && !waiting) this.#sending ??= this.#sendAndRetry(store);
-  }
-
-  /** Sends what is in the outbox; false when something is left. */
-  async drained(store: QueueStore, next: number): Promise<boolean> {
-    this.retryAt = Number.POSITIVE_INFINITY;
-    this.send(store, next);
-    await this.#sending;
-    return store.nextOutbox() === undefined;
-  }
-
-  async #sendAndRetry(store: QueueStore): Promise<void> {
-    this.retryAt = Number.POSITIVE_INFINITY;
-    try {
-      await this.#sendAll(store);
-      this.#retryMs = RETRY_MS;
-    } catch {
-      this.retryAt = Date.now() + this.#retryMs;
-      this.#retryMs = Math.min(this.#retryMs * 2, MAX_RETRY_MS);
-      // An empty turn arms the alarm for the retry.
-      this.#submit([]).catch(() => undefined);
-    }
-    this.#sending = undefined;
-    // Rows that were added after the last look, when this was still under way.
-    if (this.retryAt === Number.POSITIVE_INFINITY) this.send(store, this.#wanted);
-  }
-
-  async #sendAll(store: QueueStore): Promise<void> {
-    const { namespace } = splitObjectName(this.#objectName);
-    for (;;) {
-      const wanted = this.#wanted;
-      const row = store.nextOutbox();
-      if (row === undefined) {
-        this.#sentUpTo = wanted;
-        return;
-      }
-      const { kind, name } = destinationOf(row.target);
-      const target =
-        kind === "queue"
-          ? this.#env.QUEUE.getByName(queueObjectName(namespace, name))
-          : topicTarget(this.#env, namespace, name);
-      const refusal = await target.transfer(this.#objectName, row.id, row.data);
-      if (refusal !== undefined) throw new Error(refusal.message);
-      await this.#submit([{ type: "confirmed", outboxId: row.id }]);
     }
   }
 

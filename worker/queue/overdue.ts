@@ -2,24 +2,19 @@
 import { RecordView } from "../message/record.ts";
 import type { Entry } from "./entry.ts";
 import { expire, fail } from "./failures.ts";
+import { holdTimes } from "./holding.ts";
 import type { Ledger } from "./ledger.ts";
+import { preparedTimes } from "./preparing.ts";
 import { expireHead } from "./publish.ts";
 import { redriveOverTime } from "./redrive.ts";
 import { schedulesOverTime } from "./schedules.ts";
+import type { Timed } from "./timers.ts";
 import type { Turn } from "./turn.ts";
 
 /** Bytes of delayed messages that one turn brings to the log; the rest follows in the next. */
 const MAX_MATURE_BYTES = 4_000_000;
 
-/** A part of the books that time moves by itself. */
-export interface Timed {
-  /** When it is due next, ms since the epoch; Infinity when never. */
-  deadline(ledger: Ledger): number;
-  /** Does what is due by `turn.now`. */
-  run(turn: Turn): void;
-}
-
-const TIMED: readonly Timed[] = [redriveOverTime, schedulesOverTime];
+const TIMED: readonly Timed[] = [redriveOverTime, schedulesOverTime, holdTimes, preparedTimes];
 
 /** Does everything that is due by now. */
 export function runOverdue(turn: Turn): void {

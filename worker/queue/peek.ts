@@ -1,10 +1,14 @@
 // Looks at a queue without changing anything: messages by state, and the counts.
 import { Writer } from "../bytes/writer.ts";
 import { RecordView } from "../message/record.ts";
+import type { Consumer } from "./consumers.ts";
 import type { EntryState } from "./entry.ts";
 import { headPosition } from "./head.ts";
+import type { Ledger } from "./ledger.ts";
 import type { Queue } from "./queue.ts";
-import type { PeekState, QueueDescription } from "./rpc.ts";
+
+import type { ConsumerDescription, ConsumerPage, PeekState, PreparedPage, QueueDescription } from "./rpc.ts";
+
 import { deadLetterQueue } from "./settings.ts";
 
 /** Bytes that one peek returns at most. */
@@ -68,8 +72,40 @@ export function describe(queue: Queue, now: number): QueueDescription {
       ...counts,
       oldestReadyMs: Math.max(0, now - oldestReady(queue, now)),
       consumers: ledger.consumers.size,
+      prepared: ledger.prepared.size,
+      abandoned: ledger.prepared.abandoned,
       rowsWritten: queue.rowsWritten,
     },
+  };
+}
+
+/** A page of the prepared messages, oldest first. */
+export function listPrepared({ ledger }: Queue, after: number, limit: number): PreparedPage {
+  const left = [...ledger.prepared.values()].filter(({ key }) => key > after);
+  const page = left.slice(0, limit);
+  const prepared = page.map(({ messageId, checkTo, asked, checks, checkAt, bytes }) => ({
+    ...{ messageId, checkTo: `queue:${checkTo}`, asked, checks, checkAt, bytes },
+  }));
+  return left.length > limit ? { prepared, next: page.at(-1)!.key } : { prepared };
+}
+
+/** Some of the queue's consumers, in the order they attached. Who comes or goes between two pages may move others over their border. */
+export function listConsumers({ ledger }: Queue, after: number, limit: number): ConsumerPage {
+  const all = [...ledger.consumers.values()];
+  const consumers = all.slice(after, after + limit).map((consumer) => describeConsumer(ledger, consumer));
+  return after + limit < all.length ? { consumers, next: after + limit } : { consumers };
+}
+
+function describeConsumer({ settings, active }: Ledger, consumer: Consumer): ConsumerDescription {
+  const { ref, client, credit, used, filter, leaseMs, paused } = consumer;
+  return {
+    kind: ref > 0 ? "subscription" : "receive",
+    ...(ref > 0 && { client }),
+    ...{ credit, unsettled: used },
+    ...(filter !== "" && { filter }),
+    ...(leaseMs > 0 && { leaseMs }),
+    paused,
+    ...(settings.singleActiveConsumer && { active: ref === active.ref }),
   };
 }
 

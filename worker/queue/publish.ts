@@ -3,6 +3,7 @@ import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import type { Condition } from "../link/condition.ts";
 import type { Published } from "../link/results.ts";
 import { RecordView } from "../message/record.ts";
+import { elect } from "./active.ts";
 import { checkCondition } from "./conditions.ts";
 import { dispatch } from "./dispatch.ts";
 import type { Entry } from "./entry.ts";
@@ -24,21 +25,23 @@ export function publish(
   return outcomes;
 }
 
-function publishOne(turn: Turn, view: RecordView, condition: Condition | undefined): Published | Refusal {
+/** Stores one record, unless its id is known or something stands against it. */
+export function publishOne(
+  turn: Turn,
+  view: RecordView,
+  condition: Condition | undefined,
+): Published | Refusal {
   const { ledger, now } = turn;
   const { dedupWindowMs } = ledger.settings;
   const sequence = condition?.producer;
   const known = sequence && ledger.producers.check(sequence, now, dedupWindowMs);
   if (isRefusal(known)) return known;
   if (known !== undefined) return { seq: known.seq, duplicate: true, epoch: ledger.epoch };
-  const messageId = view.publisherId && dedupWindowMs > 0 ? view.messageId : undefined;
-  if (messageId !== undefined) {
-    const seq = turn.dedup.find(messageId, now, dedupWindowMs);
-    if (seq !== undefined) {
-      // What came before by another way takes the place that it has in the producer's sequence now.
-      if (sequence !== undefined) ledger.producers.add(sequence, seq, now);
-      return { seq, duplicate: true, epoch: ledger.epoch };
-    }
+  const duplicate = findDuplicate(turn, view);
+  if (duplicate !== undefined) {
+    // What came before by another way takes the place that it has in the producer's sequence now.
+    if (sequence !== undefined) ledger.producers.add(sequence, duplicate.seq, now);
+    return duplicate;
   }
   const unmet = condition === undefined ? undefined : checkCondition(turn, condition);
   if (unmet !== undefined) return unmet;
@@ -47,12 +50,14 @@ function publishOne(turn: Turn, view: RecordView, condition: Condition | undefin
     const refusal = makeRoom(turn, view.size);
     if (refusal !== undefined) return refusal;
   }
+  const messageId = view.publisherId && dedupWindowMs > 0 ? view.messageId : undefined;
   const seq = store(turn, view, messageId);
   if (sequence !== undefined) ledger.producers.add(sequence, seq, now);
   return { seq, duplicate: false, epoch: ledger.epoch };
 }
 
-function store(turn: Turn, view: RecordView, messageId: string | undefined): number {
+/** Stores a record under the next seq; `messageId` when it counts for the dedup window. */
+export function store(turn: Turn, view: RecordView, messageId: string | undefined): number {
   const seq = turn.nextSeq++;
   const { ttlMs } = turn.ledger.settings;
   view.setSeq(seq);
@@ -71,42 +76,62 @@ function store(turn: Turn, view: RecordView, messageId: string | undefined): num
 }
 
 /**
- * Takes another queue's messages, unless this transfer was taken before. They are beyond this queue's limits and dedup
- * window: a dead letter that found no room would be lost.
+ * Takes another object's messages, unless this transfer was taken before. They are beyond this queue's limits: one that found no
+ * room would be lost.
+ *
+ * @param published whether they were published there to this queue, so that its dedup window counts: dead letters and what topics
+ * hand on are moved
+ * @returns what became of published ones, nothing of a transfer taken before
  */
-export function takeTransfer(turn: Turn, source: string, id: number, records: Uint8Array): void {
-  const { ledger } = turn;
-  if (id <= (ledger.sources.get(source) ?? 0)) return;
+export function takeTransfer(
+  turn: Turn,
+  { source, id, records, published }: { source: string; id: number; records: Uint8Array; published: boolean },
+): Published[] {
+  const { ledger, now } = turn;
+  if (id <= (ledger.sources.get(source) ?? 0)) return [];
   ledger.heardFrom(source, id);
+  const outcomes: Published[] = [];
   // The caller's bytes are its own: seq and times are written into a copy.
   for (const view = new RecordView(records.slice()); view.valid; view.next()) {
-    view.setTime(turn.now);
-    store(turn, view, undefined);
+    view.setTime(now);
+    const known = published ? findDuplicate(turn, view) : undefined;
+    const messageId = published && ledger.settings.dedupWindowMs > 0 ? view.messageId : undefined;
+    outcomes.push(known ?? { seq: store(turn, view, messageId), duplicate: false, epoch: ledger.epoch });
   }
+  return published ? outcomes : [];
+}
+
+/** The message that was stored under the same publisher-chosen id, or is prepared under it (its seq is 0). */
+export function findDuplicate({ ledger, dedup, now }: Turn, view: RecordView): Published | undefined {
+  if (!view.publisherId) return undefined;
+  const { messageId } = view;
+  const { dedupWindowMs } = ledger.settings;
+  const seq = ledger.prepared.get(messageId) ? 0 : dedup.find(messageId, now, dedupWindowMs);
+  return seq === undefined ? undefined : { seq, duplicate: true, epoch: ledger.epoch };
+}
+
+/** Why some messages cannot all be stored now, if they cannot. Changes nothing but what is dispatched anyway. */
+export function checkRoom(turn: Turn, views: RecordView[]): Refusal | undefined {
+  const { maxMessages, maxBytes, overflow } = turn.ledger.settings;
+  if (maxMessages === null && maxBytes === null) return undefined;
+  const fresh = views.filter((view) => view.dueAt <= turn.now && findDuplicate(turn, view) === undefined);
+  for (const { size } of fresh) if (maxBytes !== null && size > maxBytes) return tooLarge(size, maxBytes);
+  const bytes = fresh.reduce((sum, { size }) => sum + size, 0);
+  if (overflow !== "reject" || fits(turn, fresh.length, bytes)) return undefined;
+  makeWay(turn);
+  return fits(turn, fresh.length, bytes) ? undefined : full(turn);
 }
 
 /** Keeps the queue within its limits before a message of `bytes` is stored; the refusal, when that cannot be. */
 function makeRoom(turn: Turn, bytes: number): Refusal | undefined {
   const { maxMessages, maxBytes, overflow } = turn.ledger.settings;
   if (maxMessages === null && maxBytes === null) return undefined;
-  if (maxBytes !== null && bytes > maxBytes) {
-    return refuse("message-too-large", `the message has ${bytes} bytes, the queue holds at most ${maxBytes}`);
-  }
-  if (fits(turn, bytes)) return undefined;
-  // Messages that consumers wait for are not in the way.
-  if (turn.ledger.consumers.waiting) {
-    turn.seal();
-    dispatch(turn);
-  }
-  while (!fits(turn, bytes)) {
+  if (maxBytes !== null && bytes > maxBytes) return tooLarge(bytes, maxBytes);
+  if (fits(turn, 1, bytes)) return undefined;
+  makeWay(turn);
+  while (!fits(turn, 1, bytes)) {
     const oldest = overflow === "reject" ? undefined : oldestReady(turn);
-    if (oldest === undefined) {
-      const limit = maxMessages !== null ? `${maxMessages} messages` : `${maxBytes} bytes`;
-      return refuse(
-        "queue-full",
-        `the queue holds ${turn.ledger.counts.ready} ready messages, at most ${limit}`,
-      );
-    }
+    if (oldest === undefined) return full(turn);
     if (overflow === "dead-letter") deadLetter(turn, oldest, "overflow", "", false);
     else {
       sendReceipt(turn, oldest, "expired", "overflow");
@@ -116,11 +141,30 @@ function makeRoom(turn: Turn, bytes: number): Refusal | undefined {
   return undefined;
 }
 
-function fits(turn: Turn, bytes: number): boolean {
+function fits(turn: Turn, count: number, bytes: number): boolean {
   const { counts, settings } = turn.ledger;
-  const { count, bytes: unsealedBytes } = turn.unsealed;
-  if (settings.maxMessages !== null && counts.ready + count + 1 > settings.maxMessages) return false;
-  return settings.maxBytes === null || counts.readyBytes + unsealedBytes + bytes <= settings.maxBytes;
+  const { maxMessages, maxBytes } = settings;
+  const { unsealed } = turn;
+  if (maxMessages !== null && counts.ready + unsealed.count + count > maxMessages) return false;
+  return maxBytes === null || counts.readyBytes + unsealed.bytes + bytes <= maxBytes;
+}
+
+/** Messages that consumers wait for are not in the way. */
+function makeWay(turn: Turn): void {
+  elect(turn);
+  if (!turn.ledger.consumers.waiting) return;
+  turn.seal();
+  dispatch(turn);
+}
+
+function full({ ledger: { counts, settings } }: Turn): Refusal {
+  const { maxMessages, maxBytes } = settings;
+  const limit = maxMessages !== null ? `${maxMessages} messages` : `${maxBytes} bytes`;
+  return refuse("queue-full", `the queue holds ${counts.ready} ready messages, at most ${limit}`);
+}
+
+function tooLarge(bytes: number, maxBytes: number): Refusal {
+  return refuse("message-too-large", `the message has ${bytes} bytes, the queue holds at most ${maxBytes}`);
 }
 
 /** The ready message that goes when there is no room: of those with the lowest priority, the oldest. */

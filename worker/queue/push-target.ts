@@ -3,7 +3,7 @@ import type { Reader } from "../bytes/reader.ts";
 import type { Writer } from "../bytes/writer.ts";
 import type { PushSpec } from "../push/spec.ts";
 import { Book } from "./book.ts";
-import { attach, detach } from "./settle.ts";
+import { attach, detach, heldBy } from "./settle.ts";
 import type { Turn } from "./turn.ts";
 
 /** The gateway's name of the consumer that pushes: no gateway is called so. */
@@ -45,20 +45,26 @@ export class PushTarget extends Book {
 export function setPush(turn: Turn, spec: PushSpec | undefined): void {
   turn.ledger.push.set(spec);
   detach(turn, [PUSH_REF]);
-  if (spec !== undefined) attachPush(turn, spec, false);
+  if (spec === undefined) return;
+  attach(turn, {
+    ...{ ref: PUSH_REF, gateway: PUSH_GATEWAY, client: "push", filter: "", credit: spec.concurrency },
+    ...{ leaseMs: leaseMs(spec), generation: 1, resend: false },
+  });
 }
 
-/** The object has woken: what it was pushing before is pushed again, as nobody knows how far it came. */
+/** The object has woken: what it was pushing before is pushed again, as nobody knows how far it came, with the time for a whole answer. */
 export function resumePush(turn: Turn): void {
   const { spec } = turn.ledger.push;
-  if (spec !== undefined) attachPush(turn, spec, true);
+  const consumer = turn.ledger.consumers.get(PUSH_REF);
+  if (spec === undefined || consumer === undefined) return;
+  for (const entry of heldBy(turn, consumer)) {
+    turn.ledger.extend(entry, turn.now + leaseMs(spec));
+    turn.deliver(entry, consumer, true);
+  }
 }
 
-function attachPush(turn: Turn, { concurrency, timeoutMs }: PushSpec, resend: boolean): void {
-  attach(turn, {
-    ...{ ref: PUSH_REF, gateway: PUSH_GATEWAY, client: "push", filter: "", credit: concurrency },
-    ...{ leaseMs: timeoutMs + LEASE_MARGIN_MS, generation: 1, resend },
-  });
+function leaseMs({ timeoutMs }: PushSpec): number {
+  return timeoutMs + LEASE_MARGIN_MS;
 }
 
 function textOf(spec: PushSpec | undefined): string {

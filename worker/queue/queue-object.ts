@@ -1,54 +1,38 @@
 // The shell of a queue: the only code that touches its object's storage transaction, alarm and calls to other objects.
 // Decisions are queue.ts's; what leaves for other rooms goes through outbound.ts.
 import { DurableObject } from "cloudflare:workers";
-import { checkName, splitObjectName } from "../address.ts";
+
+import { COMMIT_QUEUE, splitObjectName } from "../address.ts";
 import { directoryObject, type Env, handlerOf } from "../env.ts";
 import { type Refusal, refuse } from "../errors.ts";
+import { hash } from "../hash.ts";
+
 import { readCommands } from "../link/commands.ts";
 import { DeliveryWriter } from "../link/deliveries.ts";
-import { type QueueResult, writeResults } from "../link/results.ts";
+import { writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
 import { QueueStore } from "../log/store.ts";
 import { Pusher } from "../push/pusher.ts";
 import type { PushSpec } from "../push/spec.ts";
-import type { TurnCommand } from "./carry-out.ts";
+
+import { CREATING, refusedResult, type TurnCommand } from "./carry-out.ts";
+
 import { Management } from "./management.ts";
 import { Outbound } from "./outbound.ts";
+import { OutboxSender } from "./outbox-sender.ts";
 import { describe } from "./peek.ts";
+import type { Answer, Pending } from "./pending.ts";
 import { PUSH_GATEWAY } from "./push-target.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
 import type { RedriveOptions } from "./redrive.ts";
-import type { Applied, PeekState, QueueDescription, QueueRpc } from "./rpc.ts";
+import type { Applied, PeekState, QueueDescription, QueueRpc, ReceiveOptions } from "./rpc.ts";
 import type { ScheduleSpec } from "./schedules.ts";
-import type { QueueSettingsPatch } from "./settings.ts";
+import { checkPatch, DEFAULT_SETTINGS, type QueueSettingsPatch } from "./settings.ts";
 
-/** Commands that wait for the next turn, and who waits for their results. */
-interface Pending {
-  commands: TurnCommand[];
-  /** The gateway that waits, if it is one. */
-  gateway: string | undefined;
-  resolve: (answer: Answer) => void;
-  reject: (error: unknown) => void;
-}
-
-/** The results of commands, and what the gateway that sent them gets along. */
-interface Answer {
-  results: QueueResult[];
-  deliveries: Uint8Array | undefined;
-}
-
-/** Commands at whose first arrival a queue comes into being. */
-const CREATING = new Set<TurnCommand["type"]>([
-  "publish",
-  "attach",
-  "receive",
-  "transfer",
-  "configure",
-  "schedule",
-  "push",
-]);
 /** No object gets more calls in a millisecond. */
 const CALLS_PER_MS = 1_000;
+/** While something is on its way to other objects, this one wakes so often. */
+const WATCH_MS = 10_000;
 const ALARM_RETRIES = 5;
 const ALARM_RETRY_MS = 5_000;
 
@@ -59,6 +43,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   readonly #name: string;
   readonly #sql: DurableSql;
   readonly #outbound: Outbound;
+  readonly #sender: OutboxSender;
   #store: QueueStore;
   #queue: Queue | undefined;
   #introduction: Promise<Refusal | undefined> | undefined;
@@ -79,9 +64,13 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#name = name;
     this.#sql = new DurableSql(ctx.storage.sql);
     this.#store = new QueueStore(this.#sql);
-    this.#outbound = new Outbound(env, this.#objectName, (commands) => this.#submit(commands));
+    const submit = (commands: TurnCommand[]) => this.#submit(commands);
+    this.#outbound = new Outbound(env, this.#objectName, submit);
+    this.#sender = new OutboxSender(env, this.#objectName, submit);
     this.#pusher = new Pusher({
       queue: name,
+      mark: hash(this.#objectName).toString(36),
+      hosts: env.DUNLIN_PUSH_HOSTS,
       service: (binding) => handlerOf(env, binding),
       settle: (settlements) => {
         this.#submit([{ type: "settle", settlements }]).catch(() => undefined);
@@ -101,7 +90,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
 
   async apply(packet: Uint8Array, gateway?: string): Promise<Applied> {
     const commands = readCommands(packet);
-    const refusal = await this.#ready(commands);
+    // What decides commits to topics is the broker's own queue: nobody declares it.
+    const refusal = await this.#ready(commands, this.#name === COMMIT_QUEUE);
     if (refusal !== undefined) {
       return {
         results: writeResults(
@@ -115,18 +105,22 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     return deliveries === undefined ? { results: written } : { results: written, deliveries };
   }
 
-  async receive(max: number, waitMs: number, leaseMs: number | undefined): Promise<Uint8Array | Refusal> {
+  async receive({ max, waitMs, leaseMs, filter }: ReceiveOptions): Promise<Uint8Array | Refusal> {
     const ref = --this.#lastCall;
-    const command: TurnCommand = { type: "receive", ref, max, leaseMs, wait: waitMs > 0 };
+    const command: TurnCommand = { type: "receive", ref, max, leaseMs, filter, wait: waitMs > 0 };
     const refusal = await this.#ready([command]);
     if (refusal !== undefined) return refusal;
     const packet = new Promise<Uint8Array>((resolve) => {
       this.#waiting.set(ref, resolve);
     });
-    await this.#submit([command]).catch((error: unknown) => {
+    const { results } = await this.#submit([command]).catch((error: unknown) => {
       this.#waiting.delete(ref);
       throw error;
     });
+    if (results[0]?.type === "refused") {
+      this.#waiting.delete(ref);
+      return results[0].refusal;
+    }
     const withdraw = () => this.#submit([{ type: "withdraw", ref }]).then(() => this.#nothing(ref));
     const timer = waitMs > 0 ? setTimeout(withdraw, waitMs) : null;
     if (timer === null) this.#nothing(ref);
@@ -136,24 +130,29 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   async declare(patch: QueueSettingsPatch): Promise<(QueueDescription & { created: boolean }) | Refusal> {
-    const wrong = this.#checkDeadLetterTo(patch.deadLetterTo);
+    const open = this.#open();
+    const wrong = checkPatch(this.#name, open?.settings ?? DEFAULT_SETTINGS, patch);
     if (wrong !== undefined) return wrong;
-    const created = this.#open() === undefined;
+    const created = open === undefined;
     const refusal = await this.#ready([{ type: "configure", patch }], true);
     if (refusal !== undefined) return refusal;
-    await this.#submit([{ type: "configure", patch }]);
-    return { ...this.#describe(), created };
+    const { results } = await this.#submit([{ type: "configure", patch }]);
+    return results[0]?.type === "refused" ? results[0].refusal : { ...this.#describe(), created };
   }
 
   async describe(): Promise<QueueDescription | Refusal> {
     return this.#open() === undefined ? this.#unknown() : this.#describe();
   }
 
+  consumers(after: number, limit: number) {
+    return this.#management.consumers(after, limit);
+  }
+
   async remove(): Promise<Refusal | undefined> {
     const queue = this.#open();
     if (queue === undefined) return this.#unknown();
     // Dead letters on their way are another queue's already.
-    if (!(await this.#outbound.drained(this.#store, queue.ledger.nextOutboxId))) {
+    if (!(await this.#sender.drained(this.#store))) {
       return refuse("unavailable", "dead letters of this queue could not be delivered yet; repeat the call");
     }
     await directoryObject(this.env, this.#namespace).removeQueue(this.#name);
@@ -165,7 +164,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     const queue = this.#open();
     if (queue === undefined) return true;
     const isUsed = () => queue.ledger.consumers.size > 0;
-    if (isUsed() || !(await this.#outbound.drained(this.#store, queue.ledger.nextOutboxId))) return false;
+    if (isUsed() || !(await this.#sender.drained(this.#store))) return false;
     const directory = directoryObject(this.env, this.#namespace);
     await directory.removeQueue(this.#name);
     if (isUsed()) {
@@ -193,6 +192,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
 
   peek(state: PeekState, limit: number) {
     return this.#management.peek(state, limit);
+  }
+
+  listPrepared(after: number, limit: number) {
+    return this.#management.listPrepared(after, limit);
   }
 
   redrive(options: RedriveOptions) {
@@ -233,12 +236,17 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     return this.#describe();
   }
 
-  async transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined> {
-    const command: TurnCommand = { type: "transfer", source, id, records };
-    // The queue that sends was allowed to be: so is the one that it names for its dead letters.
+  async transfer(source: string, id: number, records: Uint8Array, published = false) {
+    const command: TurnCommand = { type: "transfer", source, id, records, published };
+    // The queue that sends was allowed to be: so is the one that it names.
     const refusal = await this.#ready([command], true);
-    if (refusal === undefined) await this.#submit([command]);
-    return refusal;
+    if (refusal !== undefined) return refusal;
+    const [result] = (await this.#submit([command])).results;
+    return result?.type === "published" ? result.messages : [];
+  }
+
+  async arrivals(rows: number[], waitMs: number) {
+    return this.#sender.arrivals(this.#store, rows, waitMs);
   }
 
   override async alarm(info?: AlarmInvocationInfo): Promise<void> {
@@ -247,7 +255,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     if (queue === undefined) return;
     try {
       await this.#submit([]);
-      this.#outbound.send(this.#store, queue.ledger.nextOutboxId);
+      this.#sender.send(this.#store, queue.ledger.nextOutboxId);
     } catch (error) {
       // The platform gives an alarm up after six failures; a queue must not sleep through its deadlines for that.
       if ((info?.retryCount ?? 0) < ALARM_RETRIES) throw error;
@@ -264,9 +272,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   #turn(): void {
+    // Waking may add to the inbox.
+    const queue = this.#open();
     const inbox = this.#inbox;
     this.#inbox = [];
-    const queue = this.#open();
     if (queue === undefined) {
       for (const { reject } of inbox) reject(new Error("the queue was deleted"));
       return;
@@ -283,7 +292,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
       return;
     }
     // No await up to here and below: the output gate holds every answer and delivery until the turn is durable.
-    this.#arm(queue.nextDeadline);
+    this.#arm(queue);
     let at = 0;
     for (const { commands, gateway = "", resolve } of inbox) {
       const deliveries = this.#outbound.packet(gateway, outcome.deliveries.get(gateway));
@@ -296,7 +305,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
       else this.#outbound.deliver(gateway, writer);
     }
     for (const [ref, writer] of outcome.received) this.#answer(ref, writer.take());
-    this.#outbound.send(this.#store, queue.ledger.nextOutboxId);
+    this.#sender.send(this.#store, queue.ledger.nextOutboxId);
     this.#committing = true;
     const committed = () => {
       this.#committing = false;
@@ -313,8 +322,10 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   }
 
   /** An alarm is a billed row, and moving it earlier is a trip to the scheduler: one that rings too early costs less. */
-  #arm(deadline: number): void {
-    const wanted = Math.min(deadline, this.#outbound.retryAt);
+  #arm({ nextDeadline: deadline, ledger: { nextOutboxId: next } }: Queue): void {
+    // What is on its way must arrive even if this object dies meanwhile, and nobody calls it again.
+    const watch = this.#sender.busy(next) ? Date.now() + WATCH_MS : Number.POSITIVE_INFINITY;
+    const wanted = Math.min(deadline, this.#sender.retryAt, watch);
     if (wanted >= this.#alarmAt) return;
     this.#alarmAt = wanted;
     this.ctx.storage.setAlarm(wanted);
@@ -328,17 +339,25 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#queue = Queue.open(this.#name, this.#store, Date.now());
     // Connections may have ended while this object was away: their gateways are asked.
     this.#outbound.probe([...this.#queue.ledger.consumers.values()]);
-    this.#outbound.send(this.#store, this.#queue.ledger.nextOutboxId);
-    if (this.#queue.ledger.push.spec !== undefined) {
-      queueMicrotask(() => this.#submit([{ type: "resume-push" }]).catch(() => undefined));
-    }
+    this.#sender.send(this.#store, this.#queue.ledger.nextOutboxId);
+    if (this.#queue.ledger.push.spec !== undefined) this.#resumePush();
     return this.#queue;
+  }
+
+  /** Before all else: what the first turn pushes must not look like what was under way before. */
+  #resumePush(): void {
+    const ignore = () => undefined;
+    const commands: TurnCommand[] = [{ type: "resume-push" }];
+    this.#inbox.unshift({ commands, gateway: undefined, resolve: ignore, reject: ignore });
+    queueMicrotask(() => {
+      if (!this.#committing && this.#inbox.length > 0) this.#turn();
+    });
   }
 
   /** Makes sure the queue exists before commands that create it; the refusal when it may not, or when they do not. */
   async #ready(commands: TurnCommand[], declared = false): Promise<Refusal | undefined> {
     if (this.#open() !== undefined) return undefined;
-    if (!commands.some((command) => CREATING.has(command.type))) return this.#unknown();
+    if (!commands.some(({ type }) => CREATING.has(type))) return this.#unknown();
     this.#introduction ??= this.#introduce(declared).finally(() => {
       this.#introduction = undefined;
     });
@@ -363,13 +382,6 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     return refuse("not-found", `there is no queue ${JSON.stringify(this.#name)} in ${this.#namespace}`);
   }
 
-  #checkDeadLetterTo(target: string | null | undefined): Refusal | undefined {
-    if (typeof target !== "string") return undefined;
-    if (target === this.#name) return refuse("bad-field", "deadLetterTo must be another queue");
-    const wrong = checkName(target);
-    return wrong === undefined ? undefined : refuse("bad-field", `deadLetterTo: ${wrong.message}`);
-  }
-
   #answer(ref: number, packet: Uint8Array): void {
     this.#waiting.get(ref)?.(packet);
     this.#waiting.delete(ref);
@@ -378,12 +390,4 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   #nothing(ref: number): void {
     this.#answer(ref, new DeliveryWriter(this.#queue?.ledger.epoch ?? 0).take());
   }
-}
-
-/** What a command is answered when the queue does not exist and it does not create it: no lease can be held there. */
-function refusedResult(command: TurnCommand, refusal: Refusal): QueueResult {
-  if (refusal.kind !== "not-found") return { type: "refused", refusal };
-  if (command.type === "settle") return { type: "settled", settled: command.settlements.map(() => false) };
-  if (command.type === "extend") return { type: "settled", settled: command.handles.map(() => false) };
-  return { type: "done", seq: 0 };
 }

@@ -1,16 +1,20 @@
 // The messages that may go at once, by the level of their priority.
 import type { Entry } from "./entry.ts";
 import { Heap } from "./heap.ts";
+import { Lanes } from "./lanes.ts";
 
 /** Positions of ready entries. A position may be stale: whoever is first in its level was looked up in the books. */
 export class Ready {
   readonly #entries: ReadonlyMap<number, Entry>;
   /** By level, 0 first; most queues have one. */
   #levels: Heap[] = [new Heap()];
+  /** What of them matches whose selector. */
+  readonly lanes: Lanes;
 
   /** @param entries the books */
   constructor(entries: ReadonlyMap<number, Entry>) {
     this.#entries = entries;
+    this.lanes = new Lanes(entries);
   }
 
   /** Positions held, stale ones included. */
@@ -21,7 +25,10 @@ export class Ready {
   /** Adds an entry that has become ready. */
   push({ position, level }: Entry): void {
     while (this.#levels.length <= level) this.#levels.push(new Heap());
-    this.#levels[level]!.push(position, position);
+    const heap = this.#levels[level]!;
+    if (heap.size > 2 * this.#entries.size + 1_024) this.#renew(level);
+    heap.push(position, position);
+    this.lanes.arrived(position);
   }
 
   /** The entry that goes next: of the highest level, there the first in the log. */
@@ -51,5 +58,14 @@ export class Ready {
       if (entry !== undefined) return entry;
     }
     return undefined;
+  }
+
+  /** Drops what is not ready any more: where consumers have selectors, nobody else takes it out. */
+  #renew(level: number): void {
+    const heap = this.#levels[level]!;
+    heap.clear();
+    for (const entry of this.#entries.values()) {
+      if (entry.level === level && entry.state === "ready") heap.push(entry.position, entry.position);
+    }
   }
 }

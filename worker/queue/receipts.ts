@@ -5,7 +5,7 @@ import type { Writer } from "../bytes/writer.ts";
 import { isRefusal } from "../errors.ts";
 import { EMPTY_MESSAGE, JSON_BODY, type RecordView } from "../message/record.ts";
 import { Book } from "./book.ts";
-import { outboxTarget } from "./destination.ts";
+import { moveTarget } from "./destination.ts";
 import type { Entry } from "./entry.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Turn } from "./turn.ts";
@@ -37,6 +37,11 @@ export class Receipts extends Book {
   readonly number = 4;
   readonly #wanted = new Set<number>();
 
+  /** Receipts that are wanted. */
+  get size(): number {
+    return this.#wanted.size;
+  }
+
   wants(position: number): boolean {
     return this.#wanted.has(position);
   }
@@ -50,6 +55,11 @@ export class Receipts extends Book {
   done(position: number): void {
     this.#note(false, position);
     this.#wanted.delete(position);
+  }
+
+  /** The queue was purged: nobody is told of what is no longer in the books, which are a fact already. */
+  keep(entries: ReadonlyMap<number, Entry>): void {
+    for (const position of this.#wanted) if (!entries.has(position)) this.#wanted.delete(position);
   }
 
   replay(fact: Reader): void {
@@ -79,20 +89,30 @@ export function watchReceipt(ledger: Ledger, position: number, view: RecordView)
   if (view.wantsReceipt) ledger.receipts.want(position);
 }
 
-/** Sends the receipt of a message that is about to end, if one is wanted. */
-export function sendReceipt(turn: Turn, entry: Entry, outcome: ReceiptOutcome, reason = ""): void {
+/**
+ * Sends the receipt of a message that is about to end, if one is wanted.
+ *
+ * @param by ref of the consumer that settled it
+ */
+export function sendReceipt(
+  turn: Turn,
+  entry: Entry,
+  outcome: ReceiptOutcome,
+  reason = "",
+  by = entry.ref,
+): void {
   const { ledger, now, queue } = turn;
-  const { position, seq, ref, attempts: attempt } = entry;
+  const { position, seq, attempts: attempt } = entry;
   if (!ledger.receipts.wants(position)) return;
   ledger.receipts.done(position);
   const { receiptTo, messageId, correlationId } = turn.store.log.record(position)!.decode();
   const address = parseAddress(receiptTo);
   if (isRefusal(address)) return;
   const { epoch } = ledger;
-  const client = ledger.consumers.get(ref)?.client ?? "";
+  const client = ledger.consumers.get(by)?.client ?? "";
   const receipt: Receipt = { messageId, queue, epoch, seq, outcome, client, attempt, time: now };
   if (reason !== "") receipt.reason = reason;
-  turn.sendTo(outboxTarget(address), {
+  turn.sendTo(moveTarget(address), {
     ...EMPTY_MESSAGE,
     topic: address.kind === "topic" ? address.name : "",
     messageId: `receipt ${queue} ${epoch} ${seq}`,

@@ -11,7 +11,7 @@ import { Book } from "./book.ts";
 import type { Entry } from "./entry.ts";
 import type { Death } from "./failures.ts";
 import { headPosition, takeNext } from "./head.ts";
-import type { Timed } from "./overdue.ts";
+import type { Timed } from "./timers.ts";
 import type { Turn } from "./turn.ts";
 
 /** What `POST …/redrive` takes. */
@@ -128,7 +128,9 @@ function runRedrive(turn: Turn): void {
   const moved = allowed > 0 ? moveSome(turn, state, allowed) : { count: 0, from: state.from, done: false };
   const total = state.moved + moved.count;
   const running = !moved.done && (state.max === null || total < state.max);
-  const dueAt = state.perSecond === null ? turn.now : nextStep({ ...state, moved: total }, turn.now);
+  // A rate is for what is moved: looking for it goes on at once.
+  const rest = state.perSecond !== null && moved.count === allowed;
+  const dueAt = rest ? nextStep({ ...state, moved: total }, turn.now) : turn.now;
   redrive.set({ ...state, running, moved: total, from: moved.from, dueAt });
   turn.more ||= running && dueAt <= turn.now;
 }

@@ -7,9 +7,9 @@ import { MAX_SCHEDULES, MAX_SCHEDULES_BYTES } from "../limits.ts";
 import { RecordView, writeMessage } from "../message/record.ts";
 import { Book } from "./book.ts";
 import { nextRun } from "./cron.ts";
-import { outboxTarget } from "./destination.ts";
-import type { Timed } from "./overdue.ts";
+import { moveTarget } from "./destination.ts";
 import { publish } from "./publish.ts";
+import type { Timed } from "./timers.ts";
 import type { Turn } from "./turn.ts";
 
 /** What becomes of runs at which the queue could not be there: nothing, or one for all of them. */
@@ -242,13 +242,12 @@ function sendRun(
   };
   const address = to === "" ? undefined : parseAddress(to);
   if (address !== undefined && !isRefusal(address)) {
-    turn.sendTo(outboxTarget(address), { ...run, topic: address.kind === "topic" ? address.name : "" });
+    turn.sendTo(moveTarget(address), { ...run, topic: address.kind === "topic" ? address.name : "" });
     return undefined;
   }
   const bytes = new Writer(record.length + 64);
   writeMessage(bytes, run);
   const [outcome] = publish(turn, bytes.take(), undefined);
-  turn.seal();
   return isRefusal(outcome) ? `${outcome.kind}: ${outcome.message}` : undefined;
 }
 

@@ -1,4 +1,6 @@
 // A queue's settings: what may be set, within which limits, and what holds when nothing is.
+import { checkName } from "../address.ts";
+import { type Refusal, refuse } from "../errors.ts";
 import {
   DEFAULT_DEDUP_WINDOW_MS,
   DEFAULT_LEASE_MS,
@@ -34,6 +36,8 @@ export const QUEUE_SETTINGS = object(
     maxBytes: { type: "integer", minimum: 1, maximum: MAX_COUNT, nullable: true },
     overflow: { type: "enum", values: ["reject", "drop-oldest", "dead-letter"] },
     dedupWindowMs: { type: "integer", minimum: 0, maximum: 7 * 86_400_000 },
+    singleActiveConsumer: { type: "boolean" },
+    delivery: { type: "enum", values: ["one", "all"] },
     priorities: { type: "integer", minimum: 1, maximum: MAX_LEVELS, boolean: true },
   },
   [],
@@ -62,6 +66,10 @@ export interface QueueSettings {
   maxBytes: number | null;
   overflow: "reject" | "drop-oldest" | "dead-letter";
   dedupWindowMs: number;
+  /** One consumer gets all messages, and the others stand by. */
+  singleActiveConsumer: boolean;
+  /** Whether each message goes to one of the consumers, or to all of them until one settles it. */
+  delivery: "one" | "all";
   /** How many levels of priority there are; true: as many as there are priorities, false: one. */
   priorities: number | boolean;
   paused: boolean;
@@ -78,9 +86,26 @@ export const DEFAULT_SETTINGS: QueueSettings = {
   maxBytes: null,
   overflow: "reject",
   dedupWindowMs: DEFAULT_DEDUP_WINDOW_MS,
+  singleActiveConsumer: false,
+  delivery: "one",
   priorities: true,
   paused: false,
 };
+
+/**
+ * Why settings do not go together, if they do not.
+ *
+ * @param selecting how many of the queue's consumers have a selector
+ */
+export function checkSettings(settings: QueueSettings, selecting: number): Refusal | undefined {
+  if (settings.delivery === "one") return undefined;
+  if (settings.singleActiveConsumer) {
+    return refuse("bad-field", 'delivery "all" and singleActiveConsumer exclude each other');
+  }
+  return selecting > 0
+    ? refuse("conflict", `delivery cannot be "all" while consumers have filters, as ${selecting} have`)
+    : undefined;
+}
 
 const DEAD_LETTER_ENDING = ".dead";
 
@@ -113,4 +138,17 @@ export function readSettings(text: string): QueueSettings {
 export function levelOf({ priorities }: QueueSettings, priority: number): number {
   const levels = priorities === true ? MAX_LEVELS : Number(priorities);
   return Math.max(0, Math.min(priority, levels - 1));
+}
+
+/** Why settings may not be changed so, if they may not. */
+export function checkPatch(
+  queue: string,
+  settings: QueueSettings,
+  patch: QueueSettingsPatch,
+): Refusal | undefined {
+  const target = patch.deadLetterTo;
+  if (target === queue) return refuse("bad-field", "deadLetterTo must be another queue");
+  const wrong = typeof target === "string" ? checkName(target) : undefined;
+  if (wrong !== undefined) return refuse("bad-field", `deadLetterTo: ${wrong.message}`);
+  return checkSettings(applySettings(settings, patch), 0);
 }

@@ -1,26 +1,41 @@
 // What consumers say of their deliveries, and consumers coming and going.
 import { type Refusal, refuse } from "../errors.ts";
 import { MAX_CONSUMERS } from "../limits.ts";
-import type { ConsumerSpec, Settlement } from "../link/commands.ts";
+import type { ConsumerSpec } from "../link/commands.ts";
 import type { Handle } from "../link/handle.ts";
+
+import type { Settlement } from "../link/settlement.ts";
+
+import { elect } from "./active.ts";
+
 import type { Consumer } from "./consumers.ts";
 import type { Entry } from "./entry.ts";
+import { EVERYONE } from "./everyone.ts";
 import { deadLetter, fail } from "./failures.ts";
 import { sendReceipt } from "./receipts.ts";
 import type { Turn } from "./turn.ts";
 
+/** In the place of the consumer that settles, when it is not known. */
+export const NOBODY = 0;
+
 /**
- * Settles one delivery.
+ * Settles one delivery. What everyone holds it ends for everyone, and the others are told.
  *
+ * @param by ref of the consumer that settles, 0 when not known
  * @returns whether it is settled, now or already by this very handle; false when the lease was lost, and nothing changed
  */
-export function settle(turn: Turn, settlement: Settlement): boolean {
+export function settle(turn: Turn, settlement: Settlement, by: number): boolean {
   const { ledger } = turn;
   const entry = leasedBy(turn, settlement);
   if (entry === undefined) return ledger.outcomes.settled(settlement.lease, ledger.newestLease);
+  if (entry.ref === EVERYONE) {
+    for (const other of ledger.everyone.holders(entry.lease)) {
+      if (other.ref !== by && !other.paused) turn.tell(other, "settled", entry);
+    }
+  }
   switch (settlement.outcome) {
     case "ack":
-      sendReceipt(turn, entry, "ack");
+      sendReceipt(turn, entry, "ack", "", entry.ref === EVERYONE ? by : entry.ref);
       ledger.finish(entry, "settled", true);
       break;
     case "release":
@@ -52,20 +67,42 @@ export function attach(turn: Turn, spec: ConsumerSpec): Refusal | undefined {
     return refuse("too-many", `the queue has ${MAX_CONSUMERS} consumers, which is its limit`, 10_000);
   }
   const { ref, gateway, client, filter, credit, leaseMs = 0, generation } = spec;
+  const refusal = checkSelector(turn, filter);
+  if (refusal !== undefined) return refusal;
   ledger.attach({ ref, gateway, client, filter, credit, leaseMs, generation });
   const consumer = ledger.consumers.get(ref)!;
-  if (spec.resend) for (const entry of heldBy(turn, ref, consumer.used)) turn.deliver(entry, consumer, true);
+  elect(turn, consumer);
+  if (!spec.resend) return undefined;
+  const shared = [...ledger.everyone.of(consumer, false)];
+  for (const entry of [...heldBy(turn, consumer, shared.length), ...shared]) {
+    turn.deliver(entry, consumer, true);
+  }
   return undefined;
 }
 
-/** Takes consumers away; what they hold is ready again at once. */
+function checkSelector({ ledger }: Turn, filter: string): Refusal | undefined {
+  return filter !== "" && ledger.settings.delivery === "all"
+    ? refuse("bad-field", 'a queue with delivery "all" takes no filter')
+    : undefined;
+}
+
+/** Takes consumers away; what they hold is ready again at once, but for what a commit holds until it is decided. */
 export function detach(turn: Turn, refs: number[]): void {
   for (const ref of refs) {
     const consumer = turn.ledger.consumers.get(ref);
     if (consumer === undefined) continue;
+    const shared = [...turn.ledger.everyone.of(consumer, false)].length;
     turn.ledger.detach(consumer);
-    for (const entry of heldBy(turn, ref, consumer.used)) turn.ledger.giveBack(entry, false, false, 0);
+    giveBackAll(turn, heldBy(turn, consumer, shared));
   }
+  // What everyone held is nobody's any more.
+  const { consumers, everyone } = turn.ledger;
+  if (everyone.out.size === 0 || consumers.attached) return;
+  giveBackAll(turn, [...everyone.out.values()]);
+}
+
+function giveBackAll({ ledger }: Turn, entries: Entry[]): void {
+  for (const entry of entries) if (!ledger.holds.has(entry.position)) ledger.giveBack(entry, false, false, 0);
 }
 
 /** Stops deliveries to consumers whose connection is lost; they keep what they hold. */
@@ -80,28 +117,48 @@ export function pause(turn: Turn, refs: number[]): void {
  * An HTTP call that takes up to `max` messages: a consumer for as long as it waits, which nothing needs to remember. Its ref is
  * never given to another call, as leases under it may outlive it.
  */
-export function receive(turn: Turn, ref: number, max: number, leaseMs: number | undefined): void {
+export function receive(
+  turn: Turn,
+  {
+    ref,
+    max,
+    leaseMs = 0,
+    filter = "",
+  }: { ref: number; max: number; leaseMs: number | undefined; filter?: string },
+): Refusal | undefined {
+  const refusal = checkSelector(turn, filter);
+  if (refusal !== undefined) return refusal;
   const consumer: Consumer = {
     ref,
     gateway: "",
     client: "",
-    filter: "",
+    filter,
     credit: max,
-    leaseMs: leaseMs ?? 0,
+    leaseMs,
     generation: 0,
     used: 0,
     paused: false,
     inLine: false,
   };
   turn.ledger.consumers.add(consumer);
+  return undefined;
 }
 
-function leasedBy(turn: Turn, handle: Handle): Entry | undefined {
-  const entry = turn.ledger.entries.get(handle.position);
-  return entry?.state === "leased" && entry.lease === handle.lease ? entry : undefined;
+/** The message whose lease a handle is, if it may be settled: it is not while a commit holds it. */
+export function leasedBy({ ledger }: Turn, { position, lease }: Handle): Entry | undefined {
+  const entry = ledger.entries.get(position);
+  return entry?.state === "leased" && entry.lease === lease && !ledger.holds.has(position)
+    ? entry
+    : undefined;
 }
 
-function heldBy(turn: Turn, ref: number, count: number): Entry[] {
+/**
+ * What a consumer holds by itself.
+ *
+ * @param shared how many of those that it has are everybody's
+ */
+export function heldBy(turn: Turn, { ref, used }: Consumer, shared = 0): Entry[] {
+  const count = used - shared;
   const held: Entry[] = [];
   for (const entry of turn.ledger.entries.values()) {
     // Most consumers come and go without holding anything: nothing is looked through for them.

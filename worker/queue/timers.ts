@@ -1,6 +1,16 @@
 // The times at which something happens to the messages of a queue's books.
 import type { Entry } from "./entry.ts";
 import type { Heap } from "./heap.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Turn } from "./turn.ts";
+
+/** A part of the books that time moves by itself. */
+export interface Timed {
+  /** When it is due next, ms since the epoch; Infinity when never. */
+  deadline(ledger: Ledger): number;
+  /** Does what is due by `turn.now`. */
+  run(turn: Turn): void;
+}
 
 /**
  * Makes the timers anew when they outnumber the entries by far: stale ones would pile up behind a long lease.

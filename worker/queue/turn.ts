@@ -1,7 +1,7 @@
 // One turn of a queue in the making: the rows it will write and the deliveries it will send. One turn is one transaction.
 import { Writer } from "../bytes/writer.ts";
 import { MAX_ROW_BYTES } from "../limits.ts";
-import { DeliveryWriter } from "../link/deliveries.ts";
+import { type DeliveryKind, DeliveryWriter } from "../link/deliveries.ts";
 import { MAX_ROW_RECORDS } from "../log/log.ts";
 import type { QueueStore } from "../log/store.ts";
 import { type Message, writeMessage } from "../message/record.ts";
@@ -37,6 +37,13 @@ class PendingRow {
   ids: Writer | undefined;
 }
 
+/** A row of the outbox being filled. */
+interface Outgoing {
+  row: number;
+  count: number;
+  records: Writer;
+}
+
 /** A turn: its parts, its rows, its effects. */
 export class Turn {
   readonly queue: string;
@@ -56,10 +63,11 @@ export class Turn {
   /** The number of the row being filled. */
   row: number;
   #pending = new PendingRow();
-  #sealed: { turn: number; row: PendingRow; messages: Uint8Array } | undefined;
+  /** The last row, which waits for facts that fit into it. */
+  #sealed: { turn: number; row: PendingRow; messages: Uint8Array | null } | undefined;
   readonly #events = new EventWriter((events) => this.#write(events));
   #eventBytes = 0;
-  readonly #outgoing = new Map<string, Writer>();
+  readonly #outgoing = new Map<string, Outgoing>();
   readonly #delayed = new Map<number, { count: number; records: Writer }>();
 
   constructor(parts: TurnParts, row: number) {
@@ -136,13 +144,33 @@ export class Turn {
   sendTo(target: string, message: Message): void {
     const record = new Writer();
     writeMessage(record, message);
-    let records = this.#outgoing.get(target);
-    if (records !== undefined && records.length + record.length > MAX_ROW_BYTES) {
-      this.#send(target, records);
-      records = undefined;
+    this.sendRecord(target, record.take());
+  }
+
+  /** As `sendTo`, for a record; returns the row of the outbox that it goes into, and its place there. */
+  sendRecord(target: string, record: Uint8Array): { row: number; at: number } {
+    let outgoing = this.#outgoing.get(target);
+    if (outgoing !== undefined && outgoing.records.length + record.length > MAX_ROW_BYTES) {
+      this.store.addOutbox({ id: outgoing.row, target, data: outgoing.records.take() });
+      outgoing = undefined;
     }
-    if (records === undefined) this.#outgoing.set(target, record);
-    else records.raw(record.take());
+    if (outgoing === undefined) {
+      outgoing = { row: this.#nextRow(), count: 0, records: new Writer(record.length + 64) };
+      this.#outgoing.set(target, outgoing);
+    }
+    outgoing.records.raw(record);
+    return { row: outgoing.row, at: outgoing.count++ };
+  }
+
+  /** Puts a row of its own into the outbox; it can be read back at once. */
+  sendRow(target: string, data: Uint8Array): void {
+    this.store.addOutbox({ id: this.#nextRow(), target, data });
+  }
+
+  #nextRow(): number {
+    const id = this.ledger.nextOutboxId;
+    this.ledger.sendTo(id);
+    return id;
   }
 
   /** Shows the messages appended so far to the log's readers and to the ledger. */
@@ -163,16 +191,27 @@ export class Turn {
   /** Sends a leased message to the consumer that holds its lease. */
   deliver(entry: Entry, consumer: Consumer, redelivered: boolean): void {
     const { record } = this.store.log.record(entry.position)!;
-    const { ref, gateway, generation } = consumer;
+    const { ref, generation } = consumer;
+    const { position, lease, attempts: attempt } = entry;
+    this.#writer(consumer).add({ ref, generation, position, lease, attempt, redelivered }, record);
+    this.deliveredBytes += record.length;
+  }
+
+  /** Sends a consumer a word, after what it was sent before: about an entry that it holds, if it is `settled`. */
+  tell(consumer: Consumer, word: Exclude<DeliveryKind, "message">, entry?: Entry): void {
+    const { ref, generation } = consumer;
+    const { position = 0, lease = 0 } = entry ?? {};
+    this.#writer(consumer).tell({ ref, generation, position, lease, attempt: 0, redelivered: false }, word);
+  }
+
+  #writer({ ref, gateway }: Consumer): DeliveryWriter {
     let writer = ref < 0 ? this.received.get(ref) : this.deliveries.get(gateway);
     if (writer === undefined) {
       writer = new DeliveryWriter(this.ledger.epoch);
       if (ref < 0) this.received.set(ref, writer);
       else this.deliveries.set(gateway, writer);
     }
-    const { position, lease, attempts: attempt } = entry;
-    writer.add({ ref, generation, position, lease, attempt, redelivered }, record);
-    this.deliveredBytes += record.length;
+    return writer;
   }
 
   /** Whether this turn has sent as much as a turn may. */
@@ -184,20 +223,16 @@ export class Turn {
   finish(): number {
     for (const [dueAt, { count, records }] of this.#delayed)
       this.store.addDelayed(dueAt, count, records.take());
-    for (const [target, records] of this.#outgoing) this.#send(target, records);
+    for (const [target, { row, records }] of this.#outgoing) {
+      this.store.addOutbox({ id: row, target, data: records.take() });
+    }
     this.seal();
-    if (this.#pending.ids !== undefined) this.#appendIdsOnly();
+    if (this.#pending.ids !== undefined) this.#sealIds();
     this.ledger.record(undefined);
     const events = this.#events.take();
     if (events === null) this.#appendSealed(null);
     else this.#write(events);
     return this.#eventBytes;
-  }
-
-  #send(target: string, records: Writer): void {
-    const id = this.ledger.nextOutboxId;
-    this.ledger.sendTo(id);
-    this.store.addOutbox({ id, target, data: records.take() });
   }
 
   /** Begins a new row when the one being filled has no room for so many bytes more. */
@@ -206,7 +241,7 @@ export class Turn {
     const idBytes = row.ids?.length ?? 0;
     if (row.messages.length + idBytes + bytes <= MAX_ROW_BYTES && row.count < MAX_ROW_RECORDS) return;
     if (row.count > 0) this.seal();
-    else if (idBytes > 0) this.#appendIdsOnly();
+    else if (idBytes > 0) this.#sealIds();
   }
 
   #appendSealed(events: Uint8Array | null): void {
@@ -216,20 +251,19 @@ export class Turn {
     this.store.log.append({ turn, count: row.count, events, ids: row.ids?.take() ?? null, messages });
   }
 
-  /** Ids of delayed messages when no message goes to the log beside them. */
-  #appendIdsOnly(): void {
+  /** Ids when no message goes to the log beside them: of delayed messages, and of commits. */
+  #sealIds(): void {
     this.#appendSealed(null);
-    const ids = this.#pending.ids!.take();
+    this.#sealed = { turn: this.row++, row: this.#pending, messages: null };
     this.#pending = new PendingRow();
-    this.store.log.append({ turn: this.row++, count: 0, events: null, ids, messages: null });
   }
 
-  /** Writes facts into the row of the sealed messages if both fit into it, else into a row of their own. */
+  /** Writes facts into the last row if they fit into it, else into a row of their own. */
   #write(events: Uint8Array): void {
     this.#eventBytes += events.length;
     const sealed = this.#sealed;
     if (sealed !== undefined) {
-      const bytes = sealed.messages.length + (sealed.row.ids?.length ?? 0) + events.length;
+      const bytes = (sealed.messages?.length ?? 0) + (sealed.row.ids?.length ?? 0) + events.length;
       if (bytes <= MAX_ROW_BYTES + SPARE_ROW_BYTES) return this.#appendSealed(events);
       this.#appendSealed(null);
     }

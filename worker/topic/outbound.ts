@@ -1,6 +1,7 @@
 // The calls of one topic object to gateways and queues: lanes by target, and what becomes of the calls.
 import { queueObjectName, splitObjectName } from "../address.ts";
 import type { Env } from "../env.ts";
+import { isRefusal } from "../errors.ts";
 import type { GatewayRpc } from "../gateway/rpc.ts";
 import { TopicPacketWriter } from "../link/topic-packet.ts";
 import type { QueueRpc } from "../queue/rpc.ts";
@@ -138,8 +139,8 @@ export class Outbound {
       stub = this.#env.QUEUE.getByName(queueObjectName(namespace, queue));
       this.#queues.set(queue, stub);
     }
-    const refusal = await stub.transfer(this.#objectName, ids.at(-1)!, packet.records());
-    if (refusal !== undefined) throw new Error(refusal.message);
+    const outcome = await stub.transfer(this.#objectName, ids.at(-1)!, packet.records());
+    if (isRefusal(outcome)) throw new Error(outcome.message);
   }
 
   #fromOutbox(target: string, ids: number[]): TopicPacketWriter {

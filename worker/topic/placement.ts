@@ -1,5 +1,6 @@
 // Which object owns a topic: a pure function of the name and two variables, so that everybody finds the same one.
 import { matches } from "../filter/filter.ts";
+import { hash } from "../hash.ts";
 
 /** The variables that decide. */
 export interface PlacementVars {
@@ -52,12 +53,4 @@ function rules(vars: PlacementVars): Rules {
     known.set(key, found);
   }
   return found;
-}
-
-/** FNV-1a over UTF-16 units, with a final mix: topics stay where they are, so this never changes. */
-function hash(text: string): number {
-  let value = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193);
-  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
-  return (value ^ (value >>> 13)) >>> 0;
 }

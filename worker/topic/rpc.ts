@@ -1,5 +1,6 @@
 // What a Topic object offers to the rest of the broker. The object implements it; callers know nothing else of it.
 import type { Refusal } from "../errors.ts";
+import type { Published } from "../link/results.ts";
 import type { Applied } from "../queue/rpc.ts";
 import type { TopicSettings, TopicSettingsPatch } from "./settings.ts";
 
@@ -107,9 +108,9 @@ export interface TopicRpc {
   /**
    * Takes messages of another object exactly once: `id` rises with every transfer of one source. Each record names its topic.
    *
-   * @returns why it must be sent again later, if so
+   * @returns what became of each, nothing of a transfer taken before; or why it must be sent again later
    */
-  transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined>;
+  transfer(source: string, id: number, records: Uint8Array): Promise<(Published | Refusal)[] | Refusal>;
   /** Registers an interest; it is effective when this returns. Wildcards must stand in the Directory before. */
   subscribe(request: TopicSubscribe): Promise<TopicSubscribed | Refusal>;
   /** Reads without registering; the answer's packet tells its place among the gateway's live packets. */

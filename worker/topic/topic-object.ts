@@ -6,7 +6,7 @@ import { directoryObject, type Env, maxPresenceMembers } from "../env.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
 import { checkFilter } from "../filter/filter.ts";
 import { type QueueCommand, readCommands } from "../link/commands.ts";
-import { type QueueResult, writeResults } from "../link/results.ts";
+import { type Published, type QueueResult, writeResults } from "../link/results.ts";
 import { DurableSql } from "../log/sql.ts";
 import { isPresence } from "../message/presence.ts";
 import type { Applied } from "../queue/rpc.ts";
@@ -107,14 +107,20 @@ export class TopicObject extends DurableObject<Env> implements TopicRpc {
     });
   }
 
-  async transfer(source: string, id: number, records: Uint8Array): Promise<Refusal | undefined> {
+  async transfer(
+    source: string,
+    id: number,
+    records: Uint8Array,
+  ): Promise<(Published | Refusal)[] | Refusal> {
     // The caller's bytes are its own: seq and times are written into a copy.
     const publish = { records: records.slice(), transfer: { source, id } };
     await this.#introductions.introduceTransferred(records);
     const { results } = await new Promise<TurnAnswer>((resolve, reject) => {
       this.#submit({ publishes: [publish], refused: new Map(), gateway: "", resolve, reject });
     });
-    return results[0]?.type === "refused" ? results[0].refusal : undefined;
+    const [result] = results;
+    if (result?.type === "refused") return result.refusal;
+    return result?.type === "published" ? result.messages : [];
   }
 
   async subscribe(request: TopicSubscribe): Promise<TopicSubscribed | Refusal> {

@@ -1,6 +1,6 @@
 // The bundles have shorter names than the sources, and one imports the other: this runs what is served.
 import "fake-indexeddb/auto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -8,6 +8,7 @@ import { afterAll, expect, it } from "vitest";
 import type * as Durable from "../../../client/durable/index.ts";
 import type * as Client from "../../../client/index.ts";
 import { bundleModule } from "../../../local/build.ts";
+import { INTERNAL_NAMES } from "../../../local/internal-names.ts";
 import { delivery, ScriptedSocket, until } from "./scripted-socket.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "dunlin-bundle-"));
@@ -128,4 +129,29 @@ it("[CLI14] the bundle of the durable module sends over the bundle of the client
   once.close();
   await outbox.close();
   await dunlin.close({ timeoutMs: 0 });
+});
+
+it("[CLI12] no name of the public face is shortened", async () => {
+  const folder = new URL("../../../client/", import.meta.url);
+  const face = await readFile(new URL("index.ts", folder), "utf8");
+  const files = [...face.matchAll(/from "\.\/([^"]+)"/g)].map((match) => match[1]!);
+  const names: string[] = [];
+  for (const file of files) {
+    const text = await readFile(new URL(file, folder), "utf8");
+    for (const [, name, body] of text.matchAll(
+      /^export (?:abstract )?(?:class|interface) (\w+)[\s\S]*?\{\n([\s\S]*?)^\}/gm,
+    )) {
+      if (!new RegExp(`\\b${name}\\b`).test(face)) continue;
+      const open = body!.replace(/\/\*\* @internal \*\/\n.*\n/g, "");
+      names.push(
+        ...[...open.matchAll(/^ {2}(?:readonly |get |static |async )*(\w+)\??[(:<]/gm)].map(
+          (match) => match[1]!,
+        ),
+      );
+    }
+  }
+  expect(names).toEqual(
+    expect.arrayContaining(["firstNumber", "WebSocket", "credit", "messageId", "replyTo", "subscribe"]),
+  );
+  expect(names.filter((name) => INTERNAL_NAMES.test(name))).toEqual([]);
 });

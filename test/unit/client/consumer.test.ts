@@ -362,3 +362,29 @@ describe("leaving", () => {
     await closed;
   });
 });
+
+describe("what the broker tells of others", () => {
+  it("[CLI18] a message that another device has settled is gone, handed out or not, and its signal aborts", async () => {
+    const { socket, messages, first, sub } = await consuming();
+    for (const handle of ["a", "b", "c"]) socket.receive(delivery(sub, handle));
+    const message = await messageOf(first);
+    const { signal } = message;
+    expect(signal.aborted).toBe(false);
+    socket.receive({ op: "event", kind: "settled", sub, deliveries: ["a", "b"] });
+    const next = await take(messages);
+    expect(signal.aborted).toBe(true);
+    expect(next.signal.aborted).toBe(false);
+    expect(await message.ack()).toBe(false);
+  });
+
+  it("[CLI19] the active consumer is told that it is, and that it no longer is", async () => {
+    const told: boolean[] = [];
+    const { socket, messages, sub, first } = await consuming({ onActive: (isActive) => told.push(isActive) });
+    socket.receive({ op: "event", kind: "active", sub, active: true });
+    socket.receive({ op: "event", kind: "active", sub, active: false });
+    socket.receive(delivery(sub, "a"));
+    await first;
+    expect(told).toEqual([true, false]);
+    await messages.return!();
+  });
+});

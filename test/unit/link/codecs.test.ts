@@ -51,7 +51,48 @@ const messages: fc.Arbitrary<Message> = fc
       .map((payload) => ({ ...fields, ...payload })),
   );
 
+const settlements = fc.array(
+  fc.record({
+    position: whole,
+    lease: whole,
+    outcome: fc.constantFrom("ack" as const, "release" as const, "fail" as const, "dead" as const),
+    delayMs: fc.option(whole, { nil: undefined }),
+    reason: text,
+  }),
+  { maxLength: 5 },
+);
+
 const commands: fc.Arbitrary<QueueCommand> = fc.oneof(
+  fc.record({
+    type: fc.constant("commit" as const),
+    commit: fc.record({
+      key: text,
+      tx: text,
+      held: fc.boolean(),
+      settlements,
+      participants: fc.array(text, { maxLength: 3 }),
+      publishes: fc.array(
+        fc.record({
+          to: text,
+          record: fc.uint8Array({ maxLength: 300 }),
+          expectSeq: fc.option(whole, { nil: undefined }),
+        }),
+        { maxLength: 3 },
+      ),
+    }),
+  }),
+  fc.record({
+    type: fc.constant("hold" as const),
+    hold: fc.record({ tx: text, decider: text, settlements }),
+  }),
+  fc.record({ type: fc.constant("conclude" as const), tx: text, committed: fc.boolean() }),
+  fc.record({ type: fc.constant("resolve" as const), tx: text, participant: text }),
+  fc.record({
+    type: fc.constant("prepare" as const),
+    record: fc.uint8Array({ maxLength: 300 }),
+    preparation: fc.record({ checkTo: text, checkAfterMs: whole, checks: u32 }),
+  }),
+  fc.record({ type: fc.constant("decide" as const), messageId: text, commit: fc.boolean() }),
   fc.record({ type: fc.constant("publish" as const), records: fc.uint8Array({ maxLength: 300 }) }),
   fc.record({
     type: fc.constant("publish" as const),
@@ -65,19 +106,23 @@ const commands: fc.Arbitrary<QueueCommand> = fc.oneof(
       { requiredKeys: [] },
     ),
   }),
-  fc.record({
-    type: fc.constant("settle" as const),
-    settlements: fc.array(
-      fc.record({
-        position: whole,
-        lease: whole,
-        outcome: fc.constantFrom("ack" as const, "release" as const, "fail" as const, "dead" as const),
-        delayMs: fc.option(whole, { nil: undefined }),
-        reason: text,
-      }),
-      { maxLength: 5 },
-    ),
-  }),
+  fc.record(
+    {
+      type: fc.constant("settle" as const),
+      by: whole,
+      settlements: fc.array(
+        fc.record({
+          position: whole,
+          lease: whole,
+          outcome: fc.constantFrom("ack" as const, "release" as const, "fail" as const, "dead" as const),
+          delayMs: fc.option(whole, { nil: undefined }),
+          reason: text,
+        }),
+        { maxLength: 5 },
+      ),
+    },
+    { requiredKeys: ["type", "settlements"] },
+  ),
   fc.record({
     type: fc.constant("extend" as const),
     leaseMs: whole,
@@ -113,6 +158,17 @@ const results: fc.Arbitrary<QueueResult> = fc.oneof(
     messages: fc.array(fc.oneof(fc.record({ seq: whole, duplicate: fc.boolean(), epoch: whole }), refusal), {
       maxLength: 5,
     }),
+  }),
+  fc.record({
+    type: fc.constant("committed" as const),
+    messages: fc.array(
+      fc.oneof(
+        fc.record({ seq: whole, duplicate: fc.boolean(), epoch: whole }),
+        fc.record({ row: whole, at: u32 }),
+        fc.constant("unknown" as const),
+      ),
+      { maxLength: 5 },
+    ),
   }),
   fc.record({ type: fc.constant("settled" as const), settled: fc.array(fc.boolean(), { maxLength: 9 }) }),
   fc.record({ type: fc.constant("done" as const), seq: whole }),
@@ -261,17 +317,28 @@ describe("packets read as they were written", () => {
       redelivered: fc.boolean(),
     });
     const packet = fc.record({ epoch: whole, stream: whole, number: u32 });
+    const kind = fc.constantFrom(
+      "message" as const,
+      "settled" as const,
+      "active" as const,
+      "standby" as const,
+    );
     fc.assert(
-      fc.property(packet, fc.array(fc.tuple(delivery, messages), { maxLength: 5 }), (head, list) => {
+      fc.property(packet, fc.array(fc.tuple(delivery, messages, kind), { maxLength: 5 }), (head, list) => {
         const to = new DeliveryWriter(head.epoch);
-        for (const [facts, message] of list) to.add(facts, recordsOf([message]));
+        for (const [facts, message, word] of list) {
+          if (word === "message") to.add(facts, recordsOf([message]));
+          else to.tell(facts, word);
+        }
         const view = new DeliveryView(within(to.take(head.stream, head.number)));
         const { epoch, stream, number } = view;
         expect({ epoch, stream, number }).toEqual(head);
-        for (const [facts, message] of list) {
+        for (const [facts, message, word] of list) {
           const { ref, generation, position, lease, attempt, redelivered } = view;
-          expect({ ref, generation, position, lease, attempt, redelivered }).toEqual(facts);
-          expect(view.message.decode()).toEqual(message);
+          const told = word === "message" ? facts : { ...facts, redelivered: false };
+          expect({ ref, generation, position, lease, attempt, redelivered }).toEqual(told);
+          expect(view.kind).toBe(word);
+          if (word === "message") expect(view.message.decode()).toEqual(message);
           view.next();
         }
         expect(view.valid).toBe(false);

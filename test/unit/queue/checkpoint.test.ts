@@ -1,7 +1,9 @@
 // The books as bytes: what is saved is what is loaded, for any books.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { Writer } from "../../../worker/bytes/writer.ts";
 import { Log } from "../../../worker/log/log.ts";
+import { Books } from "../../../worker/queue/book.ts";
 import { loadLedger, saveLedger } from "../../../worker/queue/checkpoint.ts";
 import { replay } from "../../../worker/queue/events.ts";
 import { Ledger } from "../../../worker/queue/ledger.ts";
@@ -129,6 +131,24 @@ describe("a checkpoint", () => {
     const saved = saveLedger(ledger, { turn: 1, rowsWritten: 2 });
     expect(() => loadLedger(saved.slice(0, -1), emptyLedger())).toThrow();
     expect(() => loadLedger(saved.with(0, 9), emptyLedger())).toThrow(/version/);
+  });
+
+  it("[DUR2] of a version that knew fewer books is read", () => {
+    const ledger = emptyLedger();
+    ledger.active.set(7);
+    const saved = saveLedger(ledger, { turn: 1, rowsWritten: 2 });
+    const books = (of: { save(to: Writer): void }) => {
+      const to = new Writer();
+      of.save(to);
+      return to.take();
+    };
+    const older = books(new Books([ledger.producers]));
+    const before = saved.subarray(0, saved.length - books(ledger.books).length);
+    const loaded = emptyLedger();
+    loadLedger(Uint8Array.from([...before, ...older]), loaded);
+    expect([loaded.active.ref, loaded.ahead.size, loaded.everyone.out.size]).toEqual([0, 0, 0]);
+    loadLedger(saved, loaded);
+    expect(loaded.active.ref).toBe(7);
   });
 
   it("[DUR2] facts of a kind this version does not know are refused by number", () => {

@@ -152,7 +152,13 @@ describe("dead letters", () => {
   it("[DLQ8] [STA6] a transfer is taken once, also after an eviction, and beyond the queue's limits", () => {
     const machine = new Machine("graves", { maxMessages: 1 });
     const transfer = (id: number, source = "default:orders") =>
-      machine.turn({ type: "transfer", source, id, records: records({ body: "a" }, { body: "b" }) });
+      machine.turn({
+        type: "transfer",
+        source,
+        id,
+        published: false,
+        records: records({ body: "a" }, { body: "b" }),
+      });
     transfer(5);
     transfer(5);
     machine.reopen();

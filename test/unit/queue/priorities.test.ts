@@ -153,4 +153,19 @@ describe("priorities", () => {
     expect(machine.queue.settings).toMatchObject({ priorities: true, maxFailures: 3 });
     expect(new QueueStore(machine.sql).exists()).toBe(true);
   });
+
+  it("[PRI1] [PRI7] a redrive moves every dead letter, those with a priority too, over several turns", () => {
+    const machine = new Machine("orders.dead");
+    const deaths = JSON.stringify([
+      { queue: "orders", reason: "failures", count: 1, firstTime: 1, lastTime: 1 },
+    ]);
+    for (let round = 0; round < 5; round++) {
+      machine.publish(...Array.from({ length: 700 }, (_, i) => ({ body: "x", priority: i % 2, deaths })));
+    }
+    const options = { to: "", origin: "", filter: "", max: null, perSecond: null };
+    let { more } = machine.turn({ type: "redrive", options });
+    while (more) ({ more } = machine.turn());
+    expect(machine.queue.ledger.redrive.task).toMatchObject({ moved: 3_500, running: false });
+    expect(machine.queue.ledger.counts).toMatchObject({ ready: 0, settled: 3_500 });
+  });
 });

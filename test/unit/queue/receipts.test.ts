@@ -64,6 +64,19 @@ describe("a receipt", () => {
     expect(receipts(machine)).toMatchObject([{ messageId: "m", outcome: "expired", reason: "overflow" }]);
   });
 
+  it("[RCP3] a purge sends none, and leaves nothing of those it dropped behind", () => {
+    const machine = machineWith([{ ...WANTED, messageId: "held" }, { ...WANTED }, { ...WANTED }]);
+    machine.attach(7, 3);
+    machine.turn({ type: "detach", refs: [7] });
+    const [first] = machine.attach(7, 1);
+    machine.turn({ type: "purge" });
+    machine.reopen();
+    expect(machine.queue.ledger.receipts.size).toBe(1);
+    machine.settle(first!, "ack");
+    expect(receipts(machine)).toMatchObject([{ messageId: "held" }]);
+    expect(machine.queue.ledger.receipts.size).toBe(0);
+  });
+
   it("[RCP4] comes at the end, and not when a message fails, waits and comes back", () => {
     const backoff = { kind: "fixed" as const, baseMs: 1_000 };
     const machine = machineWith([{ ...WANTED, receiptTo: "topic:told" }], { backoff });

@@ -1,5 +1,6 @@
 // Redrive in the machine: which dead letters go where, at which rate, and what is left alone.
 import { describe, expect, it } from "vitest";
+import { MAX_OUTSTANDING } from "../../../worker/limits.ts";
 import type { Death } from "../../../worker/queue/failures.ts";
 import type { RedriveOptions } from "../../../worker/queue/redrive.ts";
 import { type Draft, Machine, messagesIn } from "../../support/machine.ts";
@@ -88,6 +89,17 @@ describe("redrive", () => {
     expect(sent(machine).orders).toHaveLength(25);
   });
 
+  it("[RDV5] the rate is for what is moved: what is looked past takes no time", () => {
+    const machine = new Machine("orders.dead");
+    machine.publish(...Array.from({ length: 2_500 }, () => ({ body: "stays" })), dead("a"), dead("b"));
+    begin(machine, { perSecond: 1 });
+    while (task(machine).moved === 0) expect(machine.turn().more || task(machine).moved > 0).toBe(true);
+    expect(task(machine)).toMatchObject({ moved: 1, running: true });
+    expect(machine.queue.nextDeadline).toBe(machine.now + 1_000);
+    machine.pass(1_000);
+    expect(sent(machine)).toEqual({ orders: ["a", "b"] });
+  });
+
   it("[RDV6] ends when it is told to; what came after its beginning stays", () => {
     const machine = new Machine("orders.dead");
     machine.publish(...letters(3));
@@ -111,6 +123,22 @@ describe("redrive", () => {
     while (task(machine).running) machine.turn();
     const { orders } = sent(machine);
     expect(orders).toEqual(letters(3_500).map(({ body }) => body));
+  });
+
+  it("[RDV10] ends when the books are full of what it looked past; with room it goes on where it is called again", () => {
+    const machine = new Machine("orders.dead");
+    for (let n = 0; n < 100; n++)
+      machine.publish(...Array.from({ length: 1_000 }, () => ({ body: "stays" })));
+    machine.publish(dead("behind"));
+    begin(machine);
+    while (task(machine).running) machine.turn();
+    expect(task(machine).moved).toBe(0);
+    expect(machine.queue.ledger.entries.size).toBe(MAX_OUTSTANDING);
+    machine.attach(1, 1);
+    machine.settle(machine.delivered[0]!, "ack");
+    begin(machine);
+    while (task(machine).running) machine.turn();
+    expect(task(machine).moved).toBe(1);
   });
 
   it("[RDV2] [EVC1] what was looked past is handed out after an eviction too", () => {

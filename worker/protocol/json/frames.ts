@@ -4,6 +4,7 @@ import {
   MAX_CLIENT_ID_CHARS,
   MAX_CREDIT,
   MAX_LEASE_MS,
+  MAX_MESSAGE_ID_CHARS,
   MAX_NAME_BYTES,
   MAX_REQUEST_TIMEOUT_MS,
   MAX_SESSION_EXPIRY_SECONDS,
@@ -69,6 +70,27 @@ export const CREDIT = object({ id, sub, add: { type: "integer", minimum: 1, maxi
 export const UNSUBSCRIBE = object({ id, sub }, ["id", "sub"]);
 export const SETTLE = object({ ...SETTLE_FIELDS.fields, id, sub }, ["sub"]);
 export const EXTEND = object({ id, sub, deliveries: handles, leaseMs }, ["sub", "deliveries", "leaseMs"]);
+export const COMMIT = object(
+  {
+    id,
+    settle: { type: "array", items: SETTLE, maxItems: MAX_BATCH },
+    publish: {
+      type: "array",
+      items: object({ ...PUBLISH_FIELDS.fields, to }, ["to"]),
+      maxItems: MAX_INTEGER,
+    },
+  },
+  ["id"],
+);
+export const DECIDE = object(
+  {
+    id,
+    to,
+    messageId: { type: "string", minLength: 1, maxLength: MAX_MESSAGE_ID_CHARS },
+    outcome: { type: "enum", values: ["commit", "rollback"] },
+  },
+  ["id", "to", "messageId", "outcome"],
+);
 export const BYE = object({ id }, []);
 
 /** Frames by their `op`. */
@@ -83,6 +105,8 @@ export const FRAMES: ReadonlyMap<string, ObjectSpec> = new Map<string, ObjectSpe
   ["unsubscribe", UNSUBSCRIBE],
   ["settle", SETTLE],
   ["extend", EXTEND],
+  ["commit", COMMIT],
+  ["decide", DECIDE],
   ["bye", BYE],
 ]);
 
@@ -99,6 +123,8 @@ export type CreditFrame = Infer<typeof CREDIT>;
 export type UnsubscribeFrame = Infer<typeof UNSUBSCRIBE>;
 export type SettleFrame = Infer<typeof SETTLE>;
 export type ExtendFrame = Infer<typeof EXTEND>;
+export type CommitFrame = Infer<typeof COMMIT>;
+export type DecideFrame = Infer<typeof DECIDE>;
 export type ByeFrame = Infer<typeof BYE>;
 
 const FROM_WORDS = ["new", "first", "last"];

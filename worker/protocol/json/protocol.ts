@@ -9,6 +9,7 @@ import type { Requester } from "../../gateway/requester.ts";
 import type { QueueSubscription, Subscription, TopicSubscription } from "../../gateway/session.ts";
 import { MAX_BATCH, MAX_FRAME_BYTES, MAX_PENDING_REQUESTS } from "../../limits.ts";
 import type { DeliveryView } from "../../link/deliveries.ts";
+import { formatHandle } from "../../link/handle.ts";
 import { quote } from "../../message/json.ts";
 import { checkObject } from "../../schema.ts";
 import { type Answer, Answers } from "./answers.ts";
@@ -19,8 +20,6 @@ import { errorFrame, joinFrames, messageFrame } from "./render.ts";
 import { Requests } from "./requests.ts";
 import { JsonTopics } from "./topics.ts";
 
-/** Requests that other parts of the contract name and that this version does not serve. */
-const NOT_SERVED = new Set<unknown>(["commit"]);
 const encoder = new TextEncoder();
 
 /** `dunlin.v1.json`. */
@@ -64,6 +63,14 @@ export class JsonProtocol implements Protocol {
     // A durable subscription is to topics: its queue is not the subscriber's business.
     const to = groupOf(name) === undefined ? `queue:${name}` : `topic:${delivery.message.topic}`;
     connection.write(messageFrame(subscription.sub, quote(to), delivery));
+  }
+
+  notice(connection: Connection, { sub }: QueueSubscription, { kind, position, lease }: DeliveryView): void {
+    const event =
+      kind === "settled"
+        ? { op: "event", kind, sub, deliveries: [formatHandle(position, lease)] }
+        : { op: "event", kind: "active", sub, active: kind === "active" };
+    connection.write(JSON.stringify(event));
   }
 
   fanout(run: TopicRun): void {
@@ -169,10 +176,7 @@ function checkCount(connection: Connection, count: number): Refusal | undefined 
 function checkRequest(op: unknown, request: object): Refusal | undefined {
   const spec = typeof op === "string" ? FRAMES.get(op) : undefined;
   if (spec === undefined) {
-    return refuse(
-      NOT_SERVED.has(op) ? "not-supported" : "unknown-op",
-      `op ${JSON.stringify(op) ?? "(none)"} is not served`,
-    );
+    return refuse("unknown-op", `op ${JSON.stringify(op) ?? "(none)"} is not served`);
   }
   const wrong = checkObject(spec, request, "");
   if (wrong === undefined) return undefined;

@@ -19,7 +19,9 @@ export function okFrame(id: number, fields: Record<string, unknown>): string {
 /** The confirm of one publish. */
 export function publishedFrame(id: number, messageId: string, published: Published): string {
   const { seq, epoch, duplicate } = published;
-  return `{"op":"ok","id":${id},"messageId":${quote(messageId)},"seq":${seq},"epoch":${epoch},"duplicate":${duplicate}}`;
+  // A message without a seq is prepared, and not in the log yet.
+  const prepared = seq === 0 ? `,"prepared":true` : "";
+  return `{"op":"ok","id":${id},"messageId":${quote(messageId)},"seq":${seq},"epoch":${epoch},"duplicate":${duplicate}${prepared}}`;
 }
 
 /** The reply to a request. */

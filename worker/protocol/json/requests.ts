@@ -21,8 +21,10 @@ import type { Answer } from "./answers.ts";
 import {
   type ByeFrame,
   type CheckedSubscribe,
+  type CommitFrame,
   type CreditFrame,
   checkFrom,
+  type DecideFrame,
   type ExtendFrame,
   type PresenceFrame,
   type PublishFrame,
@@ -33,6 +35,7 @@ import {
 } from "./frames.ts";
 import { errorFrame, okFrame, publishedFrame, replyFrame } from "./render.ts";
 import type { JsonTopics } from "./topics.ts";
+import { Transactions } from "./transactions.ts";
 
 const TOPIC = "topic:";
 /** A random number that fits a double exactly: refs of subscriptions. */
@@ -42,10 +45,12 @@ const REF_RANGE = 2 ** 48;
 export class Requests {
   readonly #broker: Broker;
   readonly #topics: JsonTopics;
+  readonly #transactions: Transactions;
   readonly #maxMessageBytes: number;
 
   constructor(broker: Broker, topics: JsonTopics) {
     this.#broker = broker;
+    this.#transactions = new Transactions(broker);
     this.#topics = topics;
     this.#maxMessageBytes = maxMessageBytes(broker.env);
   }
@@ -64,6 +69,10 @@ export class Requests {
         return this.#settle(session, frame as SettleFrame, answer);
       case "extend":
         return this.#extend(session, frame as ExtendFrame, answer);
+      case "commit":
+        return this.#transactions.commit(session, frame as CommitFrame, answer);
+      case "decide":
+        return this.#transactions.decide(session, frame as DecideFrame, answer);
       case "subscribe":
         return this.#subscribe(session, frame as SubscribeFrame, answer);
       case "credit":
@@ -82,6 +91,9 @@ export class Requests {
     const message = this.#messageOf(session, frame);
     if (isRefusal(message)) return answer(errorFrame(id, message));
     this.#broker.traffic(session.namespace).messagesReceived++;
+    if (frame.prepare !== undefined) {
+      return this.#transactions.prepare(session, address, message, frame, answer);
+    }
     if (address.kind === "topic") return this.#topics.publish(session, address.name, message, frame, answer);
     const { messageId } = message;
     this.#broker.links.queue(queueObjectName(session.namespace, address.name)).publish(
@@ -98,7 +110,10 @@ export class Requests {
     const { id, to, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS } = frame;
     const address = addressOf(to, session.principal, "publish");
     if (isRefusal(address)) return answer(errorFrame(id, address));
-    const fields = this.#messageOf(session, frame);
+    const fields =
+      frame.prepare === undefined
+        ? this.#messageOf(session, frame)
+        : refuse("not-supported", "a request cannot be prepared");
     const message =
       address.kind === "queue" || isRefusal(fields) ? fields : toTopic(fields, address.name, session.client);
     if (isRefusal(message)) return answer(errorFrame(id, message));
@@ -138,7 +153,8 @@ export class Requests {
     const settles = settlementsOf(frame);
     if (isRefusal(settles)) return answer(errorFrame(id, settles));
     const { deliveries, settlements } = settles;
-    this.#broker.links.queue(subscription.target).command({ type: "settle", settlements }, (result) => {
+    const { ref, target } = subscription;
+    this.#broker.links.queue(target).command({ type: "settle", settlements, by: ref }, (result) => {
       const lost = lostOf(deliveries, result);
       this.#broker.queues.settled(subscription, settledOf(settlements, result));
       answer(answerFrame(id, result, () => ({ settled: deliveries.length - lost.length, lost })));

@@ -75,6 +75,9 @@ export class MqttProtocol implements Protocol {
     this.#delivering.deliver(client, subscription, delivery);
   }
 
+  /** MQTT has no word for what becomes of a queue's consumers, nor for what others have settled. */
+  notice(): void {}
+
   fanout(run: TopicRun): void {
     const now = Date.now();
     for (const { session } of run.matches) {
