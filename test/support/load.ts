@@ -148,6 +148,12 @@ export class LoadProducer {
         () => !this.abandoned,
       );
       if (!wire) break;
+      if (this.load.closesUnasked) {
+        // A refusal may have been lost with the connection, and what came after it been stored.
+        for (const [call, { messageId }] of this.calls) {
+          this.load.history.record({ kind: "publish-failed", messageId, call });
+        }
+      }
       this.calls.clear();
       this.publish([...this.unconfirmed.values()], wire);
       this.wire = wire;
