@@ -1,5 +1,5 @@
 // Receipts and a numbered producer: whoever sent a job hears how it ended and who did it, and repeats without fear.
-// Run it against a broker: node examples/receipts.ts http://127.0.0.1:8787
+// Run it against a broker: npx node examples/receipts.ts http://127.0.0.1:8787
 import { connect } from "../client/index.ts";
 
 const url = process.argv[2] ?? "http://127.0.0.1:8787";

@@ -1,5 +1,5 @@
 // A question and its answer: a worker doubles numbers, an HTTP call asks.
-// Run it against a broker: node examples/request-reply.ts http://127.0.0.1:8787
+// Run it against a broker: npx node examples/request-reply.ts http://127.0.0.1:8787
 import { setTimeout as pause } from "node:timers/promises";
 import { connect } from "../client/index.ts";
 
