@@ -1,5 +1,5 @@
 // Commits: transfers move through two queues and a topic, and whatever dies on the way, each is booked once.
-// Run it against a broker: node examples/commit.ts http://127.0.0.1:8787
+// Run it against a broker: npx node examples/commit.ts http://127.0.0.1:8787
 const url = new URL(process.argv[2] ?? "http://127.0.0.1:8787");
 
 interface Message {

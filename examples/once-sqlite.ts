@@ -1,6 +1,6 @@
 // Books payments from a queue into a SQLite file. A payment and the word that it is booked are one transaction, so each is booked once,
 // though this process, the broker or the network between them fail at any moment:
-//   node examples/once-sqlite.ts http://127.0.0.1:8787 ledger.db
+//   npx node examples/once-sqlite.ts http://127.0.0.1:8787 ledger.db
 import { connect, onceKey } from "../client/index.ts";
 import { sqliteOnce } from "../client/node/sqlite-once.ts";
 

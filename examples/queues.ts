@@ -1,5 +1,5 @@
 // What a queue can do for its consumers: priorities, one active consumer, filters, delivery to all of a user's devices.
-// Run it against a broker: node examples/queues.ts http://127.0.0.1:8787
+// Run it against a broker: npx node examples/queues.ts http://127.0.0.1:8787
 const url = new URL(process.argv[2] ?? "http://127.0.0.1:8787");
 const run = Date.now().toString(36);
 

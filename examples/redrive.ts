@@ -1,5 +1,5 @@
 // Dead letters go back: messages that failed too often wait in orders.dead until somebody has mended what was wrong.
-// Run it against a broker: node examples/redrive.ts http://127.0.0.1:8787
+// Run it against a broker: npx node examples/redrive.ts http://127.0.0.1:8787
 const url = new URL(process.argv[2] ?? "http://127.0.0.1:8787");
 
 async function call(method: string, path: string, body?: unknown): Promise<Record<string, unknown>> {

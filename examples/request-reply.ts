@@ -1,9 +1,9 @@
 // A question and its answer: a worker doubles numbers, an HTTP call asks.
-//   node examples/request-reply.ts [ws://127.0.0.1:8787/ws]
+// Run it against a broker: npx node examples/request-reply.ts http://127.0.0.1:8787
 import { setTimeout as pause } from "node:timers/promises";
 import { connect } from "../client/index.ts";
 
-const url = new URL(process.argv[2] ?? "ws://127.0.0.1:8787/ws");
+const url = new URL(process.argv[2] ?? "http://127.0.0.1:8787");
 const dunlin = connect(url.href);
 
 /** Asks, and waits for the answer for at most a second. */
@@ -16,11 +16,7 @@ async function ask(question: number): Promise<Response> {
 /** Answers what comes to the queue; with several of these, each question goes to one. */
 async function work(): Promise<void> {
   for await (const question of dunlin.queue<number>("double").consume({ credit: 8 })) {
-    const { body, replyTo, correlationId } = question;
-    if (replyTo !== undefined) {
-      const fields = correlationId === undefined ? {} : { correlationId };
-      await dunlin.topic(replyTo.slice("topic:".length)).publish(body * 2, fields);
-    }
+    await question.reply(question.body * 2);
     await question.ack();
   }
 }

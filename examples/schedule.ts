@@ -1,5 +1,5 @@
 // A recurring message: the queue sends it to itself by the clock, each run once, whoever is connected.
-// Run it against a broker: node examples/schedule.ts http://127.0.0.1:8787
+// Run it against a broker: npx node examples/schedule.ts http://127.0.0.1:8787
 const url = new URL(process.argv[2] ?? "http://127.0.0.1:8787");
 const reports = new URL("/v1/queues/reports/", url);
 const headers = { "content-type": "application/json" };

@@ -1,5 +1,5 @@
 // Header filters: a subscriber that hears only of heavy blue cars, and a queue that keeps those of the north.
-// Run it against a broker: node examples/selector.ts http://127.0.0.1:8787
+// Run it against a broker: npx node examples/selector.ts http://127.0.0.1:8787
 const url = new URL(process.argv[2] ?? "http://127.0.0.1:8787");
 
 // The binding: of what is published under cars/, the queue gets what the filter lets through.

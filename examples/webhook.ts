@@ -1,5 +1,5 @@
 // A receiver of webhooks that believes only what its queue has signed, as Standard Webhooks has it. Node's own modules are enough.
-// Run it against a broker: node examples/webhook.ts http://127.0.0.1:8787
+// Run it against a broker: npx node examples/webhook.ts http://127.0.0.1:8787
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
