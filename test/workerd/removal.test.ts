@@ -1,17 +1,22 @@
 // A queue that is deleted in the midst of its work: what it has promised to send has arrived before, or it is not deleted.
 import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
+import { Writer } from "../../worker/bytes/writer.ts";
 import { CommandWriter } from "../../worker/link/commands.ts";
 import { readResults } from "../../worker/link/results.ts";
+import { writeMessage } from "../../worker/message/record.ts";
 import type { QueueRpc } from "../../worker/queue/rpc.ts";
-import { commitOf, publishOf } from "../support/commits.ts";
+import { message } from "../support/message.ts";
 import { call, eventually, stats } from "./support/client.ts";
 import { queueStub } from "./support/objects.ts";
 
 function commitTo(queue: string): Uint8Array {
+  const record = new Writer();
+  writeMessage(record, message({ body: '"promised"', messageId: "m", publisherId: true }));
+  const publishes = [{ to: `queue:${queue}`, record: record.take(), expectSeq: undefined }];
+  const parts = { held: true, settlements: [], participants: [], publishes };
   const packet = new CommandWriter();
-  const publishes = [publishOf(`queue:${queue}`, { body: "promised", messageId: "m" })];
-  packet.command({ type: "commit", commit: commitOf("k", { publishes }) });
+  packet.command({ type: "commit", commit: { key: "k", tx: "k~1", ...parts } });
   return packet.take();
 }
 
