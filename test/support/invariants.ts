@@ -21,6 +21,12 @@ export function checkInvariants(machine: Machine): Message[] {
   const entries = [...ledger.entries.values()];
   checkLeases(machine, entries);
   checkGroups(entries);
+  const wanting = entries.filter(({ position }) => machine.queue.store.log.record(position)!.wantsReceipt);
+  expect(
+    wanting.every(({ position }) => ledger.receipts.wants(position)),
+    "[RCP1] receipts",
+  ).toBe(true);
+  expect(ledger.receipts.size, "receipts that are wanted").toBe(wanting.length);
   for (const consumer of ledger.consumers.values()) {
     expect(consumer.used, `what ${consumer.ref} holds`).toBe(heldBy(ledger, entries, consumer));
   }
@@ -98,6 +104,13 @@ function heldBy({ everyone }: Ledger, entries: Entry[], consumer: Consumer): num
 export function checkNobodyWaits({ queue, now }: Machine): void {
   const { ledger, store } = queue;
   const { settings, consumers, counts, parked, everyone, active } = ledger;
+  if (
+    settings.singleActiveConsumer &&
+    [...consumers.values()].some(({ ref, paused }) => ref > 0 && !paused)
+  ) {
+    const current = consumers.get(active.ref);
+    expect(current?.paused === false || (current?.used ?? 0) > 0, "somebody is active").toBe(true);
+  }
   if (settings.paused) return;
   const ready = counts.ready - parked;
   if (settings.delivery === "all") {
