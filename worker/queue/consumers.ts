@@ -39,6 +39,8 @@ export class Consumers {
   #only = 0;
   /** Consumers with a selector. */
   selecting = 0;
+  /** Characters of their selectors. */
+  filterChars = 0;
 
   get size(): number {
     return this.#byRef.size;
@@ -54,13 +56,14 @@ export class Consumers {
 
   add(consumer: Consumer): void {
     this.#byRef.set(consumer.ref, consumer);
-    if (consumer.filter !== "") this.selecting++;
+    this.#count(consumer, 1);
     this.lineUp(consumer);
   }
 
   /** A consumer has attached again, perhaps otherwise than before. */
   change(consumer: Consumer, facts: ConsumerFacts): void {
-    this.selecting += Number(facts.filter !== "") - Number(consumer.filter !== "");
+    this.#count(consumer, -1);
+    this.#count(facts, 1);
     Object.assign(consumer, facts, { paused: false });
     this.lineUp(consumer);
   }
@@ -76,7 +79,7 @@ export class Consumers {
     const consumer = this.#byRef.get(ref);
     if (consumer !== undefined) {
       this.#byRef.delete(ref);
-      if (consumer.filter !== "") this.selecting--;
+      this.#count(consumer, -1);
       consumer.paused = true;
     }
     return consumer;
@@ -135,6 +138,12 @@ export class Consumers {
   get waiting(): boolean {
     for (let at = this.#first; at < this.#line.length; at++) if (this.#canTake(this.#line[at]!)) return true;
     return false;
+  }
+
+  #count({ filter }: Pick<Consumer, "filter">, by: 1 | -1): void {
+    if (filter === "") return;
+    this.selecting += by;
+    this.filterChars += by * filter.length;
   }
 
   #canTake({ ref, paused, used, credit }: Consumer): boolean {

@@ -37,7 +37,7 @@ export interface QueueDescription {
   stats: QueueStats;
 }
 
-/** Where a queue pushes its messages, and what came of it since its object woke. The secret is not shown. */
+/** Where a queue pushes its messages, and what came of it since its object woke. Neither the secret nor the values of headers are shown. */
 export type PushDescription = Omit<PushSpec, "secret"> & PushFigures & { signed: boolean; created?: boolean };
 
 /** States that a peek can look at. */
