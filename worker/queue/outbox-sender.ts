@@ -69,10 +69,10 @@ export class OutboxSender {
   /** See QueueRpc.arrivals. */
   async arrivals(store: QueueStore, rows: number[], waitMs: number): Promise<(Published[] | null)[]> {
     return new Promise((resolve) => {
-      let timer: ReturnType<typeof setTimeout> | null = null;
+      let timer: ReturnType<typeof setTimeout> | undefined;
       const isLeft = (row: number) => store.hasOutboxRow(row);
       const giveUp = this.#arrivals.wait(rows, isLeft, (arrived) => {
-        clearTimeout(timer);
+        if (timer !== undefined) clearTimeout(timer);
         resolve(arrived);
       });
       timer = setTimeout(giveUp, waitMs);
