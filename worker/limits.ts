@@ -32,12 +32,15 @@ export const MAX_PARKED = 10_000;
 export const MAX_OUTSTANDING = 100_000;
 /** Ready messages that match no waiting consumer's selector and are looked past for others that do; further ones wait their turn. */
 export const MAX_PASSED = 10_000;
-/** Selectors for which a queue keeps in mind what matches; beyond them the one used longest ago looks at the messages anew. */
-export const MAX_LANES = 256;
+/** Selectors for which a queue keeps in mind what matches, those of calls that were there lately among them; the one used longest ago goes. */
+export const MAX_LANES = 512;
 /** Messages taken for their priority that a queue's cursor has yet to pass; further ones wait like those without a priority. */
 export const MAX_AHEAD = 100_000;
 /** Consumers of one queue at most, HTTP calls that wait among them. */
 export const MAX_CONSUMERS = 10_000;
+/** Different selectors of one queue's consumers at most: a message is held against each of them, and the first turn of a queue that wakes holds
+ * all that are ready against all. */
+export const MAX_CONSUMER_FILTERS = 500;
 /** Characters of the selectors of one queue's consumers: as many as are kept in their parsed form. */
 export const MAX_CONSUMER_FILTER_CHARS = 262_144;
 /** Recurring messages of one queue at most. */

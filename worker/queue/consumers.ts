@@ -41,6 +41,8 @@ export class Consumers {
   selecting = 0;
   /** Characters of their selectors. */
   filterChars = 0;
+  /** How many have which selector. */
+  readonly #filters = new Map<string, number>();
 
   get size(): number {
     return this.#byRef.size;
@@ -83,6 +85,13 @@ export class Consumers {
       consumer.paused = true;
     }
     return consumer;
+  }
+
+  /** How many selectors there are once one more consumer, or a known one instead of its own, has this one. */
+  filtersWith(filter: string, known: Pick<Consumer, "filter"> | undefined): number {
+    const isNew = filter !== "" && !this.#filters.has(filter);
+    const isLast = known !== undefined && known.filter !== filter && this.#filters.get(known.filter) === 1;
+    return this.#filters.size + Number(isNew) - Number(isLast);
   }
 
   /** Puts a consumer at the end of the line if it can take a message and does not stand there. */
@@ -144,6 +153,9 @@ export class Consumers {
     if (filter === "") return;
     this.selecting += by;
     this.filterChars += by * filter.length;
+    const count = (this.#filters.get(filter) ?? 0) + by;
+    if (count > 0) this.#filters.set(filter, count);
+    else this.#filters.delete(filter);
   }
 
   #canTake({ ref, paused, used, credit }: Consumer): boolean {

@@ -1,6 +1,6 @@
 // What consumers say of their deliveries, and consumers coming and going.
 import { type Refusal, refuse } from "../errors.ts";
-import { MAX_CONSUMER_FILTER_CHARS, MAX_CONSUMERS } from "../limits.ts";
+import { MAX_CONSUMER_FILTER_CHARS, MAX_CONSUMER_FILTERS, MAX_CONSUMERS } from "../limits.ts";
 import type { ConsumerSpec } from "../link/commands.ts";
 import type { Handle } from "../link/handle.ts";
 
@@ -85,6 +85,14 @@ function checkConsumer({ ledger }: Turn, filter: string, known?: Consumer): Refu
   }
   if (known === undefined && consumers.size >= MAX_CONSUMERS) {
     return refuse("too-many", `the queue has ${MAX_CONSUMERS} consumers, which is its limit`, 10_000);
+  }
+  const filters = consumers.filtersWith(filter, known);
+  if (filters > MAX_CONSUMER_FILTERS && filter !== known?.filter) {
+    return refuse(
+      "too-many",
+      `a queue's consumers have at most ${MAX_CONSUMER_FILTERS} different filters`,
+      10_000,
+    );
   }
   const more = filter.length - (known?.filter.length ?? 0);
   if (more <= 0 || consumers.filterChars + more <= MAX_CONSUMER_FILTER_CHARS) return undefined;

@@ -1,6 +1,11 @@
 // How many may consume from a queue, and how much their filters may hold.
 import { describe, expect, it } from "vitest";
-import { MAX_CONSUMER_FILTER_CHARS, MAX_CONSUMERS, MAX_SELECTOR_CHARS } from "../../../worker/limits.ts";
+import {
+  MAX_CONSUMER_FILTER_CHARS,
+  MAX_CONSUMER_FILTERS,
+  MAX_CONSUMERS,
+  MAX_SELECTOR_CHARS,
+} from "../../../worker/limits.ts";
 import type { TurnCommand } from "../../../worker/queue/carry-out.ts";
 import { Machine } from "../../support/machine.ts";
 
@@ -32,6 +37,30 @@ describe("the consumers of a queue", () => {
     expect(more()).toMatchObject([{ type: "done" }, TOO_MANY]);
     // One that is known may change.
     expect(machine.turn(attaching(2)).results).toMatchObject([{ type: "done" }]);
+  });
+
+  it("[INP11] have a limited number of different filters; one that others have is none more", () => {
+    const machine = new Machine();
+    for (let ref = 1; ref <= MAX_CONSUMER_FILTERS; ref++) machine.turn(attaching(ref, `a = ${ref}`));
+    machine.reopen();
+    const outcomes = (...commands: TurnCommand[]) =>
+      machine
+        .turn(...commands)
+        .results.map((result) => (result.type === "refused" ? result.refusal.kind : "ok"));
+    expect(outcomes(attaching(1_001, "b = 1"), waiting(-1, "b = 1"), attaching(1_001, "a = 1"))).toEqual([
+      "too-many",
+      "too-many",
+      "ok",
+    ]);
+    // Its filter is another's too, so that changing it would be one more; then it is nobody else's.
+    expect(outcomes(attaching(1_001, "b = 1"), attaching(2, "b = 1"), attaching(1_001, "b = 1"))).toEqual([
+      "too-many",
+      "ok",
+      "ok",
+    ]);
+    machine.turn({ type: "detach", refs: [3] });
+    expect(outcomes(attaching(3, "c = 1"), attaching(4))).toEqual(["ok", "ok"]);
+    expect(outcomes(waiting(-2, "d = 1"), waiting(-3, "e = 1"))).toEqual(["ok", "too-many"]);
   });
 
   it("[INP11] have a limited number of characters in their filters, after an eviction too", () => {
