@@ -44,12 +44,17 @@ export class DeadFlow implements Flow {
     const { random } = world;
     const load = createLoad({
       ...{ ...common, queue: QUEUE, history: this.#book.begin(), random, maxBacklog: 200 },
-      ...{ perSecond: PER_SECOND, delayed: 0.1, settledAgain: 0.1 },
+      ...{ perSecond: PER_SECOND, delayed: 0.1, settledAgain: 0.1, closesUnasked: true },
       fates: { vanish: 0.01, overdue: 0.01, release: 0.03, fail: 0.35, reject: 0.06 },
     });
     const dead = createLoad({
       ...{ ...common, queue: DEAD, history: new DeadLetters(this.#dead.begin(), this.#book.history), random },
-      ...{ maxBacklog: 200, settledAgain: 0.1, fates: { vanish: 0.01, release: 0.05, fail: 0.02 } },
+      ...{
+        maxBacklog: 200,
+        settledAgain: 0.1,
+        closesUnasked: true,
+        fates: { vanish: 0.01, release: 0.05, fail: 0.02 },
+      },
     });
     this.#loads = [load, dead];
     this.#producer = new LoadProducer(`p3@${round}`, load, 16, [`p3@${round}a`, `p3@${round}b`]);

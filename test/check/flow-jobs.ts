@@ -48,7 +48,7 @@ export class JobsFlow implements Flow {
       wsUrl: world.broker.wsUrl,
       urlOf: (client) => world.wsUrl(client),
       ...{ queue: QUEUE, history: this.#book.begin(), random, leaseMs: LEASE_MS, maxBacklog: 300 },
-      ...{ perSecond: PER_SECOND, delayed: 0.15, settledAgain: 0.1, identify: idOf },
+      ...{ perSecond: PER_SECOND, delayed: 0.15, settledAgain: 0.1, closesUnasked: true, identify: idOf },
       fates: { vanish: 0.01, overdue: 0.02, release: 0.04, fail: 0.03 },
       onConfirmed: (messageId, seq) => this.#book.keep(messageId, seq),
     });

@@ -133,6 +133,7 @@ export class TopicsFlow implements Flow {
         random: world.random,
         maxBacklog: 0,
         settledAgain: 0.1,
+        closesUnasked: true,
       },
       identify: (frame) => textOf(frame),
     });

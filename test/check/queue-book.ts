@@ -3,7 +3,7 @@ import { History } from "../support/history.ts";
 import { checkHistory, type ViolationKind } from "../support/history-check.ts";
 import { type QueueStats, readStats } from "../support/stats.ts";
 import type { Breach } from "./fault-names.ts";
-import type { Finding, World } from "./world.ts";
+import { ask, type Finding, type World } from "./world.ts";
 
 /** How late this process may see a delivery: a gateway waits up to two seconds for packets that came out of turn or not at all. */
 const SLACK_MS = 4_000;
@@ -115,14 +115,30 @@ export class QueueBook {
       found.push({ breach, where: this.queue, what });
     const stats = await this.stats();
     if (stats === undefined) report("problem", "the queue's figures cannot be had");
-    else if (!drained) report("lost", `it does not become empty: ${JSON.stringify(stats)}`);
-    else this.#checkFigures(stats, report);
+    else if (!drained) {
+      report("lost", `it does not become empty: ${JSON.stringify(stats)}`);
+      found.at(-1)!.events = await this.#leftovers();
+    } else this.#checkFigures(stats, report);
     this.#before = stats;
     for (const event of events) {
       if (event.kind === "delivered") this.#settledUpTo = Math.max(this.#settledUpTo, event.seq);
     }
     this.#count();
     return found;
+  }
+
+  /** Some of what is still in it, with what the history knows of each. */
+  async #leftovers(): Promise<unknown[]> {
+    const left: unknown[] = [];
+    for (const state of ["leased", "ready"]) {
+      const path = `/v1/queues/${encodeURIComponent(this.queue)}/messages?state=${state}&limit=4`;
+      const answer = (await ask(this.#world, "GET", path)) as { messages: { seq: number }[] };
+      for (const message of answer.messages) {
+        left.push({ state, ...message });
+        left.push(...this.history.events.filter((event) => "seq" in event && event.seq === message.seq));
+      }
+    }
+    return left;
   }
 
   /** What the queue says that it took is what this round's history knows, and nothing expired. */

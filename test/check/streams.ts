@@ -134,7 +134,7 @@ function checkReader(
     if (before !== undefined) {
       const isRepeated =
         options.repeating.has(stream) && (sent?.sentAfter.get(number) ?? 0) < (sent?.disturbed ?? 0);
-      const isResent = reader.promise === "at-least" && before < disturbed;
+      const isResent = reader.promise === "at-least" && disturbed > 0;
       if (!isRepeated && !isResent) report("duplicated", `${stream} ${number} came again`);
       continue;
     }

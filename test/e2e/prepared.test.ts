@@ -10,6 +10,10 @@ function decide(world: World, messageId: string, outcome: string) {
   return world.call("POST", `${queuePath("q")}/prepared/${encodeURIComponent(messageId)}`, { outcome });
 }
 
+async function figures(world: World): Promise<unknown> {
+  return (await world.call("GET", queuePath("q"))).body;
+}
+
 describe("prepared messages", () => {
   it("[PRE1] [PRE2] [PRE3] are seen by nobody before they are committed, and have a seq from then on", async ({
     world,
@@ -21,7 +25,7 @@ describe("prepared messages", () => {
     const again = await wire.ok({ op: "publish", to: "queue:q", body: 1, messageId: "m" });
     expect(again, "a prepared id is taken").toMatchObject({ prepared: true, seq: 0, duplicate: true });
     await wire.none((frame) => frame.op === "message");
-    expect(await world.stats("q")).toMatchObject({ accepted: 0, prepared: 1 });
+    expect(await figures(world)).toMatchObject({ stats: { accepted: 0 }, prepared: { waiting: 1 } });
     await world.broker.restart();
     const decision = { op: "decide", to: "queue:q", messageId: "m", outcome: "commit" };
     const late = await world.connect();
@@ -31,7 +35,7 @@ describe("prepared messages", () => {
     expect(await late.ok(decision)).toMatchObject({ messageId: "m", seq: 1, duplicate: true });
     expectError(await late.error({ ...decision, outcome: "rollback" }), 4, "conflict");
     expectError(await late.error({ ...decision, messageId: "x" }), 4, "not-found");
-    expect(await world.stats("q")).toMatchObject({ accepted: 1, prepared: 0 });
+    expect(await figures(world)).toMatchObject({ stats: { accepted: 1 }, prepared: { waiting: 0 } });
   });
 
   it("[PRE4] [PRE5] over HTTP they are prepared, listed in pages, and rolled back", async ({ world }) => {
@@ -77,7 +81,7 @@ describe("prepared messages", () => {
     });
     expectProblem(await decide(world, "zzz", "commit"), 404, 4, "not-found");
     expectProblem(await decide(world, "c", "maybe"), 400, 1, "bad-field");
-    expect(await world.stats("q")).toMatchObject({ accepted: 2, prepared: 2 });
+    expect(await figures(world)).toMatchObject({ stats: { accepted: 2 }, prepared: { waiting: 2 } });
   });
 
   it("[PRE6] are asked for when nobody decides", async ({ world }) => {
@@ -88,7 +92,9 @@ describe("prepared messages", () => {
       const [check] = await world.peek("checks");
       expect(check).toMatchObject({ body: { messageId: "m", to: "queue:q", check: 1 } });
     });
-    await eventually(async () => expect(await world.stats("q")).toMatchObject({ prepared: 0, abandoned: 1 }));
+    await eventually(async () =>
+      expect(await figures(world)).toMatchObject({ prepared: { waiting: 0, abandoned: 1 } }),
+    );
     expectProblem(await decide(world, "m", "commit"), 409, 4, "conflict");
   });
 

@@ -37,6 +37,8 @@ export interface LoadOptions {
   settledAgain?: number;
   /** The message id that a delivery stands for; its own unless said. */
   identify?: (frame: WireFrame) => string;
+  /** The broker may end connections without `expectEnd`. */
+  closesUnasked?: boolean;
   /** Hears of each publish that was confirmed. */
   onConfirmed?: (messageId: string, seq: number) => void;
 }
@@ -358,8 +360,9 @@ export class LoadConsumer {
       }
       const closed = await wire.closed;
       if (connection.over) continue;
-      this.load.problems.push(`${this.name}'s socket closed with ${closed.code} ${closed.reason}`);
       this.expectEnd();
+      if (this.load.closesUnasked && closed.code === 1006) continue;
+      this.load.problems.push(`${this.name}'s socket closed with ${closed.code} ${closed.reason}`);
     }
   }
 

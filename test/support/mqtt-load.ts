@@ -8,7 +8,7 @@ const IN_FLIGHT = 16;
 const PAUSE_MS = 4;
 const AGAIN_MS = 100;
 const SUBSCRIBED_MS = 30_000;
-const SILENCE_MS = 60_000;
+const SILENCE_MS = 600_000;
 
 /** Hears what happens to the numbered messages of publishers. */
 export interface LoadWitness {

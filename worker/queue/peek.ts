@@ -72,10 +72,9 @@ export function describe(queue: Queue, now: number): QueueDescription {
       ...counts,
       oldestReadyMs: Math.max(0, now - oldestReady(queue, now)),
       consumers: ledger.consumers.size,
-      prepared: ledger.prepared.size,
-      abandoned: ledger.prepared.abandoned,
       rowsWritten: queue.rowsWritten,
     },
+    prepared: { waiting: ledger.prepared.size, abandoned: ledger.prepared.abandoned },
   };
 }
 

@@ -371,6 +371,8 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
     this.#queue = this.ctx.storage.transactionSync(() =>
       Queue.create(this.#name, this.#store, now, Math.random()),
     );
+    // There is nothing to send: known so, the next turn sets no alarm for it.
+    this.#sender.send(this.#store, this.#queue.ledger.nextOutboxId);
     return undefined;
   }
 

@@ -21,10 +21,6 @@ export interface QueueStats {
   /** Age of the oldest ready message, 0 when none is ready. */
   oldestReadyMs: number;
   consumers: number;
-  /** Messages that wait for their publisher's decision; none of the counts above holds them. */
-  prepared: number;
-  /** Prepared messages that were rolled back because nobody decided. */
-  abandoned: number;
   /** Rows this queue wrote since it was created: the platform's bill. */
   rowsWritten: number;
 }
@@ -35,6 +31,8 @@ export interface QueueDescription {
   epoch: number;
   settings: Omit<QueueSettings, "deadLetterTo"> & { deadLetterTo: string | null };
   stats: QueueStats;
+  /** Prepared messages: those that wait for their publisher's decision, and those rolled back because nobody decided. */
+  prepared: { waiting: number; abandoned: number };
 }
 
 /** Where a queue pushes its messages, and what came of it since its object woke. Neither the secret nor the values of headers are shown. */

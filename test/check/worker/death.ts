@@ -44,14 +44,13 @@ export class Death {
   }
 
   /**
-   * Nothing else may run between the sync and the end: workerd keeps the lock on the database of an object that is aborted with
-   * a write under way, and its successor could not open it. What is lost with a write under way, a SIGKILL shows.
+   * Ends the object in an event of its own: workerd keeps the lock on the database of an object that is aborted with a write under
+   * way, and its successor could not open it. What is lost with a write under way, a SIGKILL shows.
    */
   async #die(): Promise<never> {
-    await this.#ctx.blockConcurrencyWhile(async () => {
-      await this.#ctx.storage.sync();
-      this.#ctx.abort("the check ends this object");
+    await this.#ctx.storage.sync();
+    return new Promise<never>(() => {
+      setTimeout(() => this.#ctx.abort("the check ends this object"), 0);
     });
-    throw new Error("this object has ended");
   }
 }

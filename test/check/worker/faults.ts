@@ -2,7 +2,7 @@
 // sources stay as they are.
 import { Backlog } from "../../../worker/gateway/backlog/backlog.ts";
 import { Inbound } from "../../../worker/gateway/backlog/inbound.ts";
-import { DeliveryOrder } from "../../../worker/gateway/delivery-order.ts";
+import { Fanout } from "../../../worker/gateway/fanout.ts";
 import { DedupWindow } from "../../../worker/queue/dedup.ts";
 import { EventWriter } from "../../../worker/queue/events.ts";
 import { Ledger } from "../../../worker/queue/ledger.ts";
@@ -14,7 +14,7 @@ import type { FaultName } from "../fault-names.ts";
 
 const SHORT_LEASE_MS = 300;
 const SHORT_WINDOW_MS = 4_000;
-const SWAP_MS = 60;
+const SWAP_MS = 700;
 
 let planted = "";
 
@@ -135,11 +135,11 @@ const PLANTS: Partial<Record<FaultName, () => void>> = {
     Backlog.prototype.taken = () => false;
   },
   "topic-packet-swapped"() {
-    const { take } = DeliveryOrder.prototype;
-    DeliveryOrder.prototype.take = function (packet, hand) {
-      if (!sometimes(0.1)) return take.call(this, packet, hand);
-      take.call(this, packet, () => undefined);
-      setTimeout(() => hand(packet), SWAP_MS);
+    const { deliver } = Fanout.prototype;
+    Fanout.prototype.deliver = function (namespace, records) {
+      if (!sometimes(0.1)) return deliver.call(this, namespace, records);
+      setTimeout(() => deliver.call(this, namespace, records), SWAP_MS);
+      return [];
     };
   },
   "qos2-id-forgotten"() {
