@@ -8,7 +8,8 @@ export interface Handle {
   lease: number;
 }
 
-const FORM = /^[0-9a-z]{1,11}\.[0-9a-z]{1,11}$/;
+// No zeros in front: a lease has one handle, and what names it twice can be told by the text.
+const FORM = /^(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})$/;
 
 /** The handle as clients see it: opaque, short, safe in JSON without escapes. */
 export function formatHandle(position: number, lease: number): string {
