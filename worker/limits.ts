@@ -32,12 +32,17 @@ export const MAX_PARKED = 10_000;
 export const MAX_OUTSTANDING = 100_000;
 /** Ready messages that match no waiting consumer's selector and are looked past for others that do; further ones wait their turn. */
 export const MAX_PASSED = 10_000;
-/** Selectors for which a queue keeps in mind what matches; beyond them the one used longest ago looks at the messages anew. */
-export const MAX_LANES = 256;
+/** Selectors for which a queue keeps in mind what matches, those of calls that were there lately among them; the one used longest ago goes. */
+export const MAX_LANES = 512;
 /** Messages taken for their priority that a queue's cursor has yet to pass; further ones wait like those without a priority. */
 export const MAX_AHEAD = 100_000;
-/** Consumers of one queue at most. */
+/** Consumers of one queue at most, HTTP calls that wait among them. */
 export const MAX_CONSUMERS = 10_000;
+/** Different selectors of one queue's consumers at most: a message is held against each of them, and the first turn of a queue that wakes holds
+ * all that are ready against all. */
+export const MAX_CONSUMER_FILTERS = 500;
+/** Characters of the selectors of one queue's consumers: as many as are kept in their parsed form. */
+export const MAX_CONSUMER_FILTER_CHARS = 262_144;
 /** Recurring messages of one queue at most. */
 export const MAX_SCHEDULES = 1_000;
 /** Bytes of the messages of one queue's schedules, all together; one has at most MAX_SCHEDULE_BYTES. */
@@ -120,6 +125,8 @@ export const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
 export const MAX_WAITING_REQUESTS = 10_000;
 /** Requests that wait for their replies at one gateway at most. */
 export const MAX_GATEWAY_REQUESTS = 100_000;
+/** Characters of the ids, addresses and askers by which the waiting requests of one gateway could be asked again. */
+export const MAX_REQUEST_KEY_CHARS = 16_000_000;
 /** Bytes of replies that wait at one gateway for askers who lost their connection and may ask again. */
 export const MAX_KEPT_REPLY_BYTES = 16_000_000;
 /** Messages that a gateway has taken over and not brought to their topic or queue yet, at most. */
@@ -160,8 +167,8 @@ export const MAX_ABORTS = 10_000;
 export const ABORT_MEMORY_MS = 600_000;
 /** How long a commit waits for the receipts of messages that go to other queues and to topics. */
 export const COMMIT_WAIT_MS = 5_000;
-/** Receipts from other objects that a queue keeps in memory for those who ask. */
-export const MAX_ARRIVALS = 10_000;
+/** Receipts from other objects, of rows and of their messages, that a queue keeps in memory for those who ask. */
+export const MAX_ARRIVALS = 20_000;
 /** Prepared messages of one queue that wait for their decision at most, and their bytes. */
 export const MAX_PREPARED = 10_000;
 export const MAX_PREPARED_BYTES = 100_000_000;

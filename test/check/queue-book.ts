@@ -105,7 +105,7 @@ export class QueueBook {
     const { events } = this.history;
     const options = {
       drained: true,
-      slackMs: SLACK_MS,
+      slackMs: SLACK_MS + this.#world.stalledMs,
       ...(this.#settledUpTo > 0 ? { settledUpTo: this.#settledUpTo } : {}),
     };
     const found: Finding[] = checkHistory(events, options).map(({ kind, what }) => {

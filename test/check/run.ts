@@ -5,6 +5,7 @@ import { DeadFlow } from "./flow-dead.ts";
 import { JobsFlow } from "./flow-jobs.ts";
 import { TopicsFlow } from "./flow-topics.ts";
 import { type Action, planRound } from "./plan.ts";
+import { Stalls } from "./stalls.ts";
 import { type Counts, type Finding, type Flow, sleep, World } from "./world.ts";
 
 /** How to run. */
@@ -48,6 +49,7 @@ export async function run({ seed, forMs, fault, quietMs, onRound }: RunOptions):
   const world = new World(broker, seed);
   const flows: Flow[] = [new JobsFlow(world), new DeadFlow(world), new TopicsFlow(world)];
   const disturber = new Disturber(world, flows, env);
+  const stalls = new Stalls(world);
   const targets = {
     clients: flows.flatMap(({ clients }) => clients),
     rooms: flows.flatMap(({ rooms }) => rooms),
@@ -63,16 +65,18 @@ export async function run({ seed, forMs, fault, quietMs, onRound }: RunOptions):
       round += 1;
       const roundMs = Math.min(ROUND_MS, Math.max(LEAST_ROUND_MS, endMs - performance.now()));
       for (const flow of flows) flow.begin(round);
+      stalls.begin();
       await disturber.carryOut(planRound(seed, round, roundMs, targets), roundMs);
       const deadlineMs =
         performance.now() + (quietMs ?? (fault === undefined ? QUIET_MS : QUIET_WITH_FAULT_MS));
-      for (const found of await Promise.all(flows.map((flow) => flow.end(deadlineMs))))
-        findings.push(...found);
+      const quiet = Promise.all(flows.map((flow) => flow.end(deadlineMs)));
+      for (const found of await quiet) findings.push(...found);
       findings.push(...disturber.problems);
       onRound?.(round, world.counts);
     }
     await Promise.all(flows.map((flow) => flow.stop()));
   } finally {
+    stalls.stop();
     await world.close();
     await broker.kill();
     await broker.stop();

@@ -24,6 +24,8 @@ export class World {
   readonly broker: Broker;
   readonly random: Random;
   readonly counts: Counts = {};
+  /** How long the machine stood still in this round: deliveries may be seen so much later than their leases began. */
+  stalledMs = 0;
   readonly #pipes = new Map<string, Pipe>();
 
   constructor(broker: Broker, seed: number) {

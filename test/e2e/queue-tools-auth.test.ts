@@ -60,6 +60,22 @@ describe("permissions of a queue's tools", () => {
     expect((await (await caller(world, both))("POST", "/redrive", { to: "other" })).status).toBe(200);
   });
 
+  it("[INP10] deadLetterTo needs publish or manage there, unless it is the queue's own", async ({
+    world,
+  }) => {
+    const manager = await caller(world, MANAGER);
+    for (const deadLetterTo of ["payments", "q.dead/x", "$SYS"]) {
+      expectProblem(await manager("PUT", "", { deadLetterTo }), 403, 2, "forbidden");
+    }
+    for (const deadLetterTo of ["q.dead", null]) {
+      expect((await manager("PUT", "", { deadLetterTo })).status).toBeLessThan(300);
+    }
+    for (const action of ["publish", "manage"]) {
+      const more = await caller(world, [...MANAGER, { do: [action], on: "queue:payments" }]);
+      expect((await more("PUT", "", { deadLetterTo: "payments" })).status).toBe(200);
+    }
+  });
+
   it("[RCR9] a schedule needs publish where it sends, and where its receipts go", async ({ world }) => {
     const manager = await caller(world, [...MANAGER, { do: ["publish"], on: "topic:news" }]);
     const put = (more: object, message: object = {}) =>

@@ -1,6 +1,7 @@
 // Writes numbers and text into bytes that grow. Little-endian, like DataView's fast path on every current machine.
 
 const encoder = new TextEncoder();
+const MAX_TEXT16_BYTES = 0xffff;
 /** Up to here a loop over ASCII is faster than a call into the encoder. */
 const SHORT_TEXT = 200;
 
@@ -61,11 +62,17 @@ export class Writer {
     return this.length - start;
   }
 
-  /** UTF-8 after a 16-bit length in bytes. */
+  /**
+   * UTF-8 after a 16-bit length in bytes.
+   *
+   * @throws RangeError when the length does not fit: what follows would be read as something else
+   */
   text16(value: string): void {
     const at = this.length;
     this.u16(0);
     const written = this.text(value);
+    if (written > MAX_TEXT16_BYTES)
+      throw new RangeError(`a text of ${written} bytes where ${MAX_TEXT16_BYTES} fit`);
     this.#view.setUint16(at, written, true);
   }
 

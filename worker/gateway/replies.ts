@@ -1,7 +1,12 @@
 // Who waits for which reply: requests by the topic of their reply, until the reply comes, their time is over, or who asked is gone for
 // good. Time comes in with each call.
 import { type Refusal, refuse } from "../errors.ts";
-import { MAX_GATEWAY_REQUESTS, MAX_KEPT_REPLY_BYTES, MAX_WAITING_REQUESTS } from "../limits.ts";
+import {
+  MAX_GATEWAY_REQUESTS,
+  MAX_KEPT_REPLY_BYTES,
+  MAX_REQUEST_KEY_CHARS,
+  MAX_WAITING_REQUESTS,
+} from "../limits.ts";
 import type { Message } from "../message/record.ts";
 
 /** Deadlines are rounded up to a multiple of this, ms: requests of about the same time end together. */
@@ -42,6 +47,7 @@ export class Replies {
   readonly #byOwner = new Map<string, Set<string>>();
   readonly #byDeadline = new Map<number, Set<string>>();
   #keptBytes = 0;
+  #keyChars = 0;
   #nextDeadline = Number.POSITIVE_INFINITY;
 
   /** Nobody's time is over before this, ms since the epoch; Infinity when nobody waits. */
@@ -57,7 +63,12 @@ export class Replies {
     if (this.#waiting.size >= MAX_GATEWAY_REQUESTS) {
       return refuse("too-many", `${MAX_GATEWAY_REQUESTS} requests wait at this gateway already`, 1_000);
     }
+    if (this.#keyChars + opening.key.length > MAX_REQUEST_KEY_CHARS) {
+      const limit = `the ids of requests that wait at this gateway have ${MAX_REQUEST_KEY_CHARS} characters`;
+      return refuse("too-many", `${limit}, which is the limit`, 1_000);
+    }
     this.#waiting.set(topic, { ...opening, kept: undefined });
+    this.#keyChars += opening.key.length;
     if (opening.key !== "") this.#topicByKey.set(opening.key, topic);
     add(this.#byOwner, opening.owner, topic);
     const tick = tickOf(opening.deadline);
@@ -132,6 +143,7 @@ export class Replies {
     if (waiting === undefined) return undefined;
     this.#waiting.delete(topic);
     this.#topicByKey.delete(waiting.key);
+    this.#keyChars -= waiting.key.length;
     this.#keptBytes -= waiting.kept?.bytes ?? 0;
     remove(this.#byOwner, waiting.owner, topic);
     remove(this.#byDeadline, tickOf(waiting.deadline), topic);

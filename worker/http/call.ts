@@ -84,7 +84,8 @@ export function onNamespace(handle: Handler): Handler {
   return async (call) => permits(call.principal, "manage", "*") ?? handle(call);
 }
 
-function permitsOne(principal: Principal, actions: Action[], address: string): Refusal | undefined {
+/** Refuses unless the principal may do one of the actions. */
+export function permitsOne(principal: Principal, actions: Action[], address: string): Refusal | undefined {
   let refusal: Refusal | undefined;
   for (const action of actions) {
     const refused = permits(principal, action, address);

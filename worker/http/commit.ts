@@ -10,7 +10,7 @@ import { CommandWriter } from "../link/commands.ts";
 import { readResults } from "../link/results.ts";
 import { SETTLE_FIELDS } from "../link/settle-fields.ts";
 import { PUBLISH_FIELDS } from "../message/fields.ts";
-import { object } from "../schema.ts";
+import { check, object } from "../schema.ts";
 import { json, reach } from "./answer.ts";
 import type { Call, QueueCall } from "./call.ts";
 import { pathPart, queryInteger, readJson } from "./input.ts";
@@ -77,6 +77,8 @@ export async function listPrepared({ url, queue: object }: QueueCall): Promise<R
 export async function decidePrepared(call: QueueCall): Promise<Response | Refusal> {
   const messageId = pathPart(call.url, ID_PART);
   if (isRefusal(messageId)) return messageId;
+  const wrong = check(PUBLISH_FIELDS.fields.messageId, messageId, "messageId");
+  if (wrong !== undefined) return refuse("bad-field", wrong);
   const read = await readJson(call.request, DECISION);
   if (isRefusal(read)) return read;
   const { outcome } = read.value;

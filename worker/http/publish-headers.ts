@@ -4,25 +4,26 @@ import { PUBLISH_FIELDS, type PublishFields } from "../message/fields.ts";
 import { check } from "../schema.ts";
 import { integer } from "./input.ts";
 
-const FIELD_BY_HEADER: Record<string, keyof typeof PUBLISH_FIELDS.fields> = {
-  "idempotency-key": "messageId",
-  "dunlin-group": "group",
-  "dunlin-priority": "priority",
-  "dunlin-delay-ms": "delayMs",
-  "dunlin-deliver-at": "deliverAt",
-  "dunlin-ttl-ms": "ttlMs",
-  "dunlin-retain": "retain",
-  "dunlin-reply-to": "replyTo",
-  "dunlin-correlation-id": "correlationId",
-  "dunlin-expect-seq": "expectSeq",
-  "dunlin-receipt-to": "receiptTo",
-};
+// Maps, as a header may be called `constructor`.
+const FIELD_BY_HEADER = new Map<string, keyof typeof PUBLISH_FIELDS.fields>([
+  ["idempotency-key", "messageId"],
+  ["dunlin-group", "group"],
+  ["dunlin-priority", "priority"],
+  ["dunlin-delay-ms", "delayMs"],
+  ["dunlin-deliver-at", "deliverAt"],
+  ["dunlin-ttl-ms", "ttlMs"],
+  ["dunlin-retain", "retain"],
+  ["dunlin-reply-to", "replyTo"],
+  ["dunlin-correlation-id", "correlationId"],
+  ["dunlin-expect-seq", "expectSeq"],
+  ["dunlin-receipt-to", "receiptTo"],
+]);
 /** Together they make `prepare`. */
-const PREPARE_BY_HEADER: Record<string, keyof typeof PUBLISH_FIELDS.fields.prepare.fields> = {
-  "dunlin-check-to": "checkTo",
-  "dunlin-check-after-ms": "checkAfterMs",
-  "dunlin-checks": "checks",
-};
+const PREPARE_BY_HEADER = new Map<string, keyof typeof PUBLISH_FIELDS.fields.prepare.fields>([
+  ["dunlin-check-to", "checkTo"],
+  ["dunlin-check-after-ms", "checkAfterMs"],
+  ["dunlin-checks", "checks"],
+]);
 const OWN_HEADER = "dunlin-header-";
 
 /**
@@ -39,9 +40,9 @@ export function publishHeaders(headers: Headers): PublishFields | Refusal {
   for (const [header, text] of headers) {
     if (header.startsWith(OWN_HEADER) && header !== OWN_HEADER)
       own.push([header.slice(OWN_HEADER.length), text]);
-    const prepareName = PREPARE_BY_HEADER[header];
+    const prepareName = PREPARE_BY_HEADER.get(header);
     if (prepareName !== undefined) prepare[prepareName] = prepareName === "checkTo" ? text : integer(text);
-    const name = FIELD_BY_HEADER[header];
+    const name = FIELD_BY_HEADER.get(header);
     if (name === undefined) continue;
     const spec = PUBLISH_FIELDS.fields[name];
     const value = spec.type === "integer" ? integer(text) : spec.type === "boolean" ? flag(text) : text;

@@ -5,10 +5,10 @@ import { DEFAULT_PAGE, MAX_CONSUMERS, MAX_PAGE } from "../limits.ts";
 import { queueMessageFields, quote } from "../message/json.ts";
 import { RecordView } from "../message/record.ts";
 import type { PeekState } from "../queue/rpc.ts";
-import { QUEUE_SETTINGS } from "../queue/settings.ts";
+import { DEFAULT_SETTINGS, deadLetterQueue, QUEUE_SETTINGS } from "../queue/settings.ts";
 import { unbindQueue } from "../topic/register.ts";
 import { json, jsonText, reach } from "./answer.ts";
-import type { Call, QueueCall } from "./call.ts";
+import { type Call, permitsOne, type QueueCall } from "./call.ts";
 import { queryInteger, readJson } from "./input.ts";
 
 const PEEK_STATES: readonly string[] = ["ready", "delayed", "leased"] satisfies PeekState[];
@@ -29,13 +29,23 @@ export async function describeQueue({ queue }: QueueCall): Promise<Response | Re
 }
 
 /** PUT /v1/queues/{name}: creates it or changes the settings it names. */
-export async function declareQueue({ request, queue }: QueueCall): Promise<Response | Refusal> {
+export async function declareQueue(call: QueueCall): Promise<Response | Refusal> {
+  const { request, queue } = call;
   const read = await readJson(request, QUEUE_SETTINGS);
   if (isRefusal(read)) return read;
+  const { deadLetterTo } = read.value;
+  const forbidden = deadLetterTo ? checkDeadLetters(call, deadLetterTo) : undefined;
+  if (forbidden !== undefined) return forbidden;
   const declared = await reach(queue.declare(read.value));
   if (isRefusal(declared)) return declared;
   const { created, ...description } = declared;
   return json(description, created ? 201 : 200);
+}
+
+/** Whoever has messages sent to another queue must be allowed to do so, but for the one that a queue has anyway. */
+function checkDeadLetters({ principal, name }: QueueCall, to: string): Refusal | undefined {
+  if (to === deadLetterQueue(name, DEFAULT_SETTINGS)) return undefined;
+  return permitsOne(principal, ["publish", "manage"], `queue:${to}`);
 }
 
 /** DELETE /v1/queues/{name}: with all it holds, and its bindings. */

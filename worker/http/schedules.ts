@@ -1,5 +1,4 @@
 // Recurring messages: PUT, GET and DELETE …/schedules/{id}, GET …/schedules.
-import { parseAddress } from "../address.ts";
 import { permits } from "../auth/permission.ts";
 import { Writer } from "../bytes/writer.ts";
 import { isRefusal, type Refusal, refuse } from "../errors.ts";
@@ -11,8 +10,9 @@ import {
   MAX_SCHEDULE_BYTES,
   MAX_SCHEDULE_ID_CHARS,
 } from "../limits.ts";
-import { PUBLISH_FIELDS, toMessage } from "../message/fields.ts";
+import { checkLater, PUBLISH_FIELDS, toMessage } from "../message/fields.ts";
 import { writeMessage } from "../message/record.ts";
+import { RESERVED_ID } from "../message/reserved.ts";
 import { checkCron } from "../queue/cron.ts";
 import type { Missed } from "../queue/schedules.ts";
 import { object } from "../schema.ts";
@@ -31,7 +31,7 @@ const SCHEDULE = object(
   ["cron", "message"],
 );
 /** Fields of a publish that mean nothing for one that recurs: each run has its own id and time. */
-const NOT_HERE = ["messageId", "delayMs", "deliverAt", "expectSeq", "producer"] as const;
+const NOT_HERE = ["messageId", "delayMs", "deliverAt", "expectSeq", "producer", "prepare"] as const;
 const ID_PART = "/v1/queues/NAME/schedules/ID".split("/").indexOf("ID");
 
 /** PUT …/schedules/{id}: sets what the queue sends by the clock. */
@@ -45,10 +45,8 @@ export async function putSchedule(call: QueueCall): Promise<Response | Refusal> 
   if (wrong !== undefined) return refuse("bad-field", `cron, timeZone: ${wrong}`);
   const stray = NOT_HERE.find((name) => fields[name] !== undefined);
   if (stray !== undefined) return refuse("bad-field", `message.${stray} has no place in a schedule`);
-  const address = to === "" ? undefined : parseAddress(to);
-  if (isRefusal(address)) return refuse("bad-field", `to: ${address.message}`);
   const forbidden =
-    (address && permits(call.principal, "publish", to)) ??
+    (to === "" ? undefined : (checkLater("to", to) ?? permits(call.principal, "publish", to))) ??
     (fields.receiptTo === undefined ? undefined : permits(call.principal, "publish", fields.receiptTo));
   if (forbidden !== undefined) return forbidden;
   const message = toMessage(fields, Date.now(), MAX_SCHEDULE_BYTES);
@@ -95,7 +93,10 @@ export async function deleteSchedule(call: QueueCall): Promise<Response | Refusa
 
 function scheduleId({ url }: QueueCall): string | Refusal {
   const id = pathPart(url, ID_PART);
-  if (isRefusal(id) || (id.length >= 1 && id.length <= MAX_SCHEDULE_ID_CHARS)) return id;
+  if (isRefusal(id)) return id;
+  // The ids of its messages begin with it.
+  if (id.startsWith(RESERVED_ID)) return refuse("bad-field", "a schedule's id must not begin with NUL");
+  if (id.length >= 1 && id.length <= MAX_SCHEDULE_ID_CHARS) return id;
   return refuse(
     "bad-field",
     `a schedule's id has 1 to ${MAX_SCHEDULE_ID_CHARS} characters, got ${id.length}`,

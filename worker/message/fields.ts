@@ -101,8 +101,8 @@ export function withPayload(
     const size = byteLength(payload.body) + byteLength(headers);
     if (size > maxBytes) return tooLarge(size, maxBytes);
   }
-  const receiptTo = fields.receiptTo === undefined ? undefined : parseAddress(fields.receiptTo);
-  if (isRefusal(receiptTo)) return refuse("bad-field", `receiptTo: ${receiptTo.message}`);
+  const receiptTo = fields.receiptTo === undefined ? undefined : checkLater("receiptTo", fields.receiptTo);
+  if (receiptTo !== undefined) return receiptTo;
   if (deliverAt !== undefined) {
     if (fields.delayMs !== undefined) return refuse("bad-field", "delayMs and deliverAt exclude each other");
     if (deliverAt > now + MAX_DELAY_MS) {
@@ -140,13 +140,31 @@ export function withPayload(
 }
 
 /**
+ * Checks an address to which the broker will publish in a client's name, when nobody is there to hear a refusal.
+ *
+ * @param field what names it
+ * @returns `bad-field` when it is none; `forbidden` for topics that take no messages from others
+ */
+export function checkLater(field: string, text: string): Refusal | undefined {
+  const address = parseAddress(text);
+  if (isRefusal(address)) return refuse("bad-field", `${field}: ${address.message}`);
+  if (address.kind === "queue" || !(isSys(address.name) || isPresence(address.name))) return undefined;
+  return refuse("forbidden", `${field}: ${JSON.stringify(text)} is told by the broker itself`);
+}
+
+/** Topics that are the broker's own. */
+function isSys(topic: string): boolean {
+  return topic.startsWith("$SYS/");
+}
+
+/**
  * A message as a topic takes it, or why it does not: topics deliver at once, and those under `$SYS/` are the broker's own. To a room
  * (`$presence/…`) the publisher speaks without a session; one that has a session goes through its gateway's attendance.
  *
  * @param publisher client id of the publisher, "" when not known
  */
 export function toTopic(message: Message, topic: string, publisher: string): Message | Refusal {
-  if (topic.startsWith("$SYS/")) return refuse("forbidden", "topics under $SYS/ are the broker's own");
+  if (isSys(topic)) return refuse("forbidden", "topics under $SYS/ are the broker's own");
   if (isPresence(topic)) {
     const said = presenceAction(message);
     return isRefusal(said) ? said : toPresence(message, topic, { client: publisher, session: "" }, said);

@@ -12,6 +12,8 @@ type Waiting = { rows: number[]; missing: Set<number>; done: (receipts: (Publish
  */
 export class Arrivals {
   readonly #known = new Map<number, Published[]>();
+  /** Known rows and their messages, counted together. */
+  #size = 0;
   readonly #waiting = new Set<Waiting>();
 
   /**
@@ -31,10 +33,15 @@ export class Arrivals {
   /** A row has come to where it was to go. */
   arrived(row: number, messages: Published[]): void {
     this.#known.set(row, messages);
+    this.#size += 1 + messages.length;
     for (const waiting of this.#waiting) {
       if (waiting.missing.delete(row) && waiting.missing.size === 0) this.#tell(waiting);
     }
-    if (this.#known.size > MAX_ARRIVALS) this.#known.delete(this.#known.keys().next().value!);
+    for (const [oldest, { length }] of this.#known) {
+      if (this.#size <= MAX_ARRIVALS) break;
+      this.#known.delete(oldest);
+      this.#size -= 1 + length;
+    }
   }
 
   #tell(waiting: Waiting): void {

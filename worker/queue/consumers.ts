@@ -39,6 +39,10 @@ export class Consumers {
   #only = 0;
   /** Consumers with a selector. */
   selecting = 0;
+  /** Characters of their selectors. */
+  filterChars = 0;
+  /** How many have which selector. */
+  readonly #filters = new Map<string, number>();
 
   get size(): number {
     return this.#byRef.size;
@@ -54,13 +58,14 @@ export class Consumers {
 
   add(consumer: Consumer): void {
     this.#byRef.set(consumer.ref, consumer);
-    if (consumer.filter !== "") this.selecting++;
+    this.#count(consumer, 1);
     this.lineUp(consumer);
   }
 
   /** A consumer has attached again, perhaps otherwise than before. */
   change(consumer: Consumer, facts: ConsumerFacts): void {
-    this.selecting += Number(facts.filter !== "") - Number(consumer.filter !== "");
+    this.#count(consumer, -1);
+    this.#count(facts, 1);
     Object.assign(consumer, facts, { paused: false });
     this.lineUp(consumer);
   }
@@ -76,10 +81,17 @@ export class Consumers {
     const consumer = this.#byRef.get(ref);
     if (consumer !== undefined) {
       this.#byRef.delete(ref);
-      if (consumer.filter !== "") this.selecting--;
+      this.#count(consumer, -1);
       consumer.paused = true;
     }
     return consumer;
+  }
+
+  /** How many selectors there are once one more consumer, or a known one instead of its own, has this one. */
+  filtersWith(filter: string, known: Pick<Consumer, "filter"> | undefined): number {
+    const isNew = filter !== "" && !this.#filters.has(filter);
+    const isLast = known !== undefined && known.filter !== filter && this.#filters.get(known.filter) === 1;
+    return this.#filters.size + Number(isNew) - Number(isLast);
   }
 
   /** Puts a consumer at the end of the line if it can take a message and does not stand there. */
@@ -135,6 +147,15 @@ export class Consumers {
   get waiting(): boolean {
     for (let at = this.#first; at < this.#line.length; at++) if (this.#canTake(this.#line[at]!)) return true;
     return false;
+  }
+
+  #count({ filter }: Pick<Consumer, "filter">, by: 1 | -1): void {
+    if (filter === "") return;
+    this.selecting += by;
+    this.filterChars += by * filter.length;
+    const count = (this.#filters.get(filter) ?? 0) + by;
+    if (count > 0) this.#filters.set(filter, count);
+    else this.#filters.delete(filter);
   }
 
   #canTake({ ref, paused, used, credit }: Consumer): boolean {

@@ -22,6 +22,9 @@ export interface QueueShell {
   figures(): PushFigures;
 }
 
+/** In the place of a header's value: what receivers are told, others need not know. */
+const HIDDEN = "***";
+
 /** The calls of one queue. See rpc.ts for what each does. */
 export class Management {
   readonly #shell: QueueShell;
@@ -118,7 +121,8 @@ export class Management {
     if (queue === undefined) return this.#shell.unknown();
     const { spec } = queue.ledger.push;
     if (spec === undefined) return undefined;
-    const { secret, ...shown } = spec;
-    return { ...shown, signed: secret !== "", ...this.#shell.figures() };
+    const { secret, headers, ...shown } = spec;
+    const hidden = Object.fromEntries(Object.keys(headers).map((name) => [name, HIDDEN]));
+    return { ...shown, headers: hidden, signed: secret !== "", ...this.#shell.figures() };
   }
 }

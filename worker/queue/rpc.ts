@@ -35,7 +35,7 @@ export interface QueueDescription {
   prepared: { waiting: number; abandoned: number };
 }
 
-/** Where a queue pushes its messages, and what came of it since its object woke. The secret is not shown. */
+/** Where a queue pushes its messages, and what came of it since its object woke. Neither the secret nor the values of headers are shown. */
 export type PushDescription = Omit<PushSpec, "secret"> & PushFigures & { signed: boolean; created?: boolean };
 
 /** States that a peek can look at. */

@@ -122,11 +122,21 @@ export function deadLetterQueue(queue: string, settings: QueueSettings): string 
 
 /** The settings after a change. */
 export function applySettings(settings: QueueSettings, patch: QueueSettingsPatch): QueueSettings {
-  const { backoff, ...rest } = patch;
-  const given = Object.fromEntries(
-    Object.entries(rest).filter(([name, value]) => value !== undefined && name in QUEUE_SETTINGS.fields),
-  );
-  return { ...settings, ...given, backoff: { ...settings.backoff, ...backoff } };
+  const { backoff = {}, ...rest } = patch;
+  const given = known(rest, QUEUE_SETTINGS.fields);
+  return {
+    ...settings,
+    ...given,
+    backoff: { ...settings.backoff, ...known(backoff, QUEUE_SETTINGS.fields.backoff.fields) },
+  };
+}
+
+/** The fields that there are: whatever else a caller names is not kept. */
+function known<T extends object>(given: T, fields: object): Partial<T> {
+  const entries = Object.entries(given);
+  return Object.fromEntries(
+    entries.filter(([name, value]) => value !== undefined && Object.hasOwn(fields, name)),
+  ) as Partial<T>;
 }
 
 /** Settings as they were stored; those that are newer than the store have their defaults. */

@@ -1,6 +1,6 @@
 // What consumers say of their deliveries, and consumers coming and going.
 import { type Refusal, refuse } from "../errors.ts";
-import { MAX_CONSUMERS } from "../limits.ts";
+import { MAX_CONSUMER_FILTER_CHARS, MAX_CONSUMER_FILTERS, MAX_CONSUMERS } from "../limits.ts";
 import type { ConsumerSpec } from "../link/commands.ts";
 import type { Handle } from "../link/handle.ts";
 
@@ -63,11 +63,8 @@ export function extend(turn: Turn, handle: Handle, leaseMs: number): boolean {
 export function attach(turn: Turn, spec: ConsumerSpec): Refusal | undefined {
   const { ledger } = turn;
   const known = ledger.consumers.get(spec.ref);
-  if (known === undefined && ledger.consumers.size >= MAX_CONSUMERS) {
-    return refuse("too-many", `the queue has ${MAX_CONSUMERS} consumers, which is its limit`, 10_000);
-  }
   const { ref, gateway, client, filter, credit, leaseMs = 0, generation } = spec;
-  const refusal = checkSelector(turn, filter);
+  const refusal = checkConsumer(turn, filter, known);
   if (refusal !== undefined) return refusal;
   ledger.attach({ ref, gateway, client, filter, credit, leaseMs, generation });
   const consumer = ledger.consumers.get(ref)!;
@@ -80,10 +77,27 @@ export function attach(turn: Turn, spec: ConsumerSpec): Refusal | undefined {
   return undefined;
 }
 
-function checkSelector({ ledger }: Turn, filter: string): Refusal | undefined {
-  return filter !== "" && ledger.settings.delivery === "all"
-    ? refuse("bad-field", 'a queue with delivery "all" takes no filter')
-    : undefined;
+/** Why a queue takes no such consumer, or no such change of a known one. */
+function checkConsumer({ ledger }: Turn, filter: string, known?: Consumer): Refusal | undefined {
+  const { consumers, settings } = ledger;
+  if (filter !== "" && settings.delivery === "all") {
+    return refuse("bad-field", 'a queue with delivery "all" takes no filter');
+  }
+  if (known === undefined && consumers.size >= MAX_CONSUMERS) {
+    return refuse("too-many", `the queue has ${MAX_CONSUMERS} consumers, which is its limit`, 10_000);
+  }
+  const filters = consumers.filtersWith(filter, known);
+  if (filters > MAX_CONSUMER_FILTERS && filter !== known?.filter) {
+    return refuse(
+      "too-many",
+      `a queue's consumers have at most ${MAX_CONSUMER_FILTERS} different filters`,
+      10_000,
+    );
+  }
+  const more = filter.length - (known?.filter.length ?? 0);
+  if (more <= 0 || consumers.filterChars + more <= MAX_CONSUMER_FILTER_CHARS) return undefined;
+  const limit = `the filters of a queue's consumers have at most ${MAX_CONSUMER_FILTER_CHARS} characters`;
+  return refuse("too-many", `${limit} together, got ${consumers.filterChars + more}`, 10_000);
 }
 
 /** Takes consumers away; what they hold is ready again at once, but for what a commit holds until it is decided. */
@@ -126,7 +140,7 @@ export function receive(
     filter = "",
   }: { ref: number; max: number; leaseMs: number | undefined; filter?: string },
 ): Refusal | undefined {
-  const refusal = checkSelector(turn, filter);
+  const refusal = checkConsumer(turn, filter);
   if (refusal !== undefined) return refusal;
   const consumer: Consumer = {
     ref,

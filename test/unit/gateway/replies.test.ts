@@ -2,7 +2,12 @@
 import { describe, expect, it } from "vitest";
 import { isRefusal, type Refusal, refuse } from "../../../worker/errors.ts";
 import { Replies, type ReplyDone } from "../../../worker/gateway/replies.ts";
-import { MAX_GATEWAY_REQUESTS, MAX_KEPT_REPLY_BYTES, MAX_WAITING_REQUESTS } from "../../../worker/limits.ts";
+import {
+  MAX_GATEWAY_REQUESTS,
+  MAX_KEPT_REPLY_BYTES,
+  MAX_REQUEST_KEY_CHARS,
+  MAX_WAITING_REQUESTS,
+} from "../../../worker/limits.ts";
 import { message } from "../../support/message.ts";
 
 /** One gateway's requests, and what each was told. */
@@ -193,4 +198,16 @@ describe("who asks again", () => {
     bench.goOn("key of a", "ann 2", "again");
     expect(bench.take("c", "z", "n", 100)).toBeUndefined();
   });
+});
+
+it("[INP12] requests that can be asked again have a limit on what they are known by", () => {
+  const bench = new Bench();
+  const chars = 2_000_000;
+  for (let at = 0; at < MAX_REQUEST_KEY_CHARS / chars; at++) {
+    expect(bench.open(`${at}`, 1_000, "ann", `${at}`.padEnd(chars))).toBeUndefined();
+  }
+  expect(bench.open("more", 1_000, "bob", "k")?.kind).toBe("too-many");
+  expect(bench.open("without", 1_000, "bob")).toBeUndefined();
+  bench.take("0", "reply");
+  expect(bench.open("more", 1_000, "bob", "k")).toBeUndefined();
 });

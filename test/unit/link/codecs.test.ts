@@ -346,6 +346,28 @@ describe("packets read as they were written", () => {
     );
   });
 
+  it("[INP2] a handle has one spelling", () => {
+    fc.assert(
+      fc.property(whole, whole, (position, lease) => {
+        const [one, two] = formatHandle(position, lease).split(".");
+        for (const text of [`0${one}.${two}`, `${one}.0${two}`]) {
+          expect(parseHandle(text)).toEqual({ position: -1, lease: -1 });
+        }
+      }),
+    );
+  });
+
+  it("[INP3] a text that its length has no room for is not written", () => {
+    const to = new Writer();
+    to.text16("x".repeat(65_535));
+    for (const text of ["x".repeat(65_536), "ü".repeat(32_768)]) {
+      expect(() => new Writer().text16(text)).toThrow(RangeError);
+      expect(() => new CommandWriter().command({ type: "decide", messageId: text, commit: true })).toThrow(
+        RangeError,
+      );
+    }
+  });
+
   it("[SET7] handles; text that is none is a handle that is never valid", () => {
     fc.assert(
       fc.property(whole, whole, (position, lease) => {

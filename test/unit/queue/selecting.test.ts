@@ -1,6 +1,6 @@
 // Consumers with selectors: who gets what, what is looked past, and how often a message is held against a selector.
 import { describe, expect, it, vi } from "vitest";
-import { MAX_LANES, MAX_PASSED } from "../../../worker/limits.ts";
+import { MAX_CONSUMER_FILTERS, MAX_PASSED } from "../../../worker/limits.ts";
 import { listConsumers } from "../../../worker/queue/peek.ts";
 import { RecordFields } from "../../../worker/selector/record-fields.ts";
 import { type Draft, Machine } from "../../support/machine.ts";
@@ -155,7 +155,8 @@ describe("consumers with selectors", () => {
 
   it("[QSL8] more selectors than are kept in mind, and a long life, find the same", () => {
     const machine = new Machine();
-    const count = MAX_LANES + 20;
+    const count = MAX_CONSUMER_FILTERS - 1;
+    let call = 0;
     for (let ref = 1; ref <= count; ref++) machine.attach(ref, 2, { filter: `size = ${ref}` });
     for (let round = 0; round < 5; round++) {
       machine.publish(...colours(...Array.from({ length: count + 5 }, (_, i) => `c${i + 1}`)));
@@ -163,6 +164,19 @@ describe("consumers with selectors", () => {
         Array.from({ length: count }, (_, i) => `${i + 1}:c${i + 1}`).sort(),
       );
       for (const delivery of [...machine.delivered]) machine.settle(delivery, "ack");
+      // Calls with filters that nobody has again: theirs are kept in mind for a while, and then others instead.
+      for (let i = 0; i < 20; i++) {
+        const ref = --call;
+        machine.turn({
+          type: "receive",
+          ref,
+          max: 1,
+          leaseMs: undefined,
+          filter: `call = ${ref}`,
+          wait: true,
+        });
+        machine.turn({ type: "withdraw", ref });
+      }
     }
     expect(machine.queue.ledger.counts).toMatchObject({ ready: 25, leased: 0 });
   });

@@ -169,6 +169,8 @@ function willOf(
     permits(principal, "publish", to) ??
     (will.receiptTo === undefined ? undefined : permits(principal, "publish", will.receiptTo));
   if (forbidden !== undefined) return forbidden;
+  const stray = (["prepare", "expectSeq", "producer"] as const).find((name) => fields[name] !== undefined);
+  if (stray !== undefined) return refuse("not-supported", `a will takes no ${stray}`);
   const message = toMessage(fields, 0, maxBytes);
   const sound =
     isRefusal(message) || address.kind === "queue" ? message : toTopic(message, address.name, client);
