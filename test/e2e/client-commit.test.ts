@@ -33,7 +33,7 @@ it("[CLI15] [CMT1] settles messages of two queues and publishes to queues and to
   await dunlin.close();
 });
 
-it("[CLI15] [CMT3] one that is refused leaves everything as it was", async ({ world }) => {
+it("[CLI15] [CMT4] one that is refused leaves everything as it was", async ({ world }) => {
   const dunlin = connect(world.broker.url, { namespace: world.ns });
   await world.declare("small", { maxMessages: 1 });
   await dunlin.queue("small").send("fills it");
