@@ -16,7 +16,7 @@ function breachesOfMoves(history: Partial<MoveHistory>): string[] {
   return checkMoves(whole).map(({ breach }) => breach);
 }
 
-describe("[CHK2] commits that a correct broker may have made pass:", () => {
+describe("[CHK2] [CHK5] commits that a correct broker may have made pass:", () => {
   it.each<[string, Partial<MoveHistory>]>([
     ["nothing moved", { places: at(0) }],
     [
@@ -46,7 +46,7 @@ describe("[CHK2] commits that a correct broker may have made pass:", () => {
   });
 });
 
-describe("[CHK3] of commits is found:", () => {
+describe("[CHK3] [CHK5] of commits is found:", () => {
   const made = commit(0, "a", ["made"], true);
   it.each<[string, string, Partial<MoveHistory>]>([
     ["a token that is gone", "lost", { commits: [made], notes: [note(0, "a")] }],
@@ -129,7 +129,7 @@ function breachesOfNumbers({ events, holds, before = { epoch: 0, number: 0 } }: 
   return checkNumbers(events, holds, new Map([["n", before]])).map(({ breach }) => breach);
 }
 
-describe("[CHK2] numbers that a correct broker may have stored pass:", () => {
+describe("[CHK2] [CHK6] numbers that a correct broker may have stored pass:", () => {
   /** Begun before the next life's first confirm, answered after it. */
   const late = sent(1, 2);
   it.each<[string, Story]>([
@@ -184,7 +184,7 @@ describe("[CHK2] numbers that a correct broker may have stored pass:", () => {
   });
 });
 
-describe("[CHK3] of numbers is found:", () => {
+describe("[CHK3] [CHK6] of numbers is found:", () => {
   it.each<[string, string, Story]>([
     ["one that is gone", "lost", { events: published(1, 1, 1), holds: [] }],
     [
