@@ -38,6 +38,13 @@ export const FAULTS = {
     breaks: ["duplicated"],
     what: "a repeated PUBLISH of QoS 2 counts as another message",
   },
+  "commit-half": {
+    breaks: ["lost", "duplicated"],
+    what: "a commit settles and does not publish, or publishes and does not settle",
+  },
+  "commit-again": { breaks: ["duplicated", "unfenced"], what: "a repeated commit publishes again" },
+  "fence-ignored": { breaks: ["unfenced"], what: "a producer's former life still publishes" },
+  "sequence-forgets": { breaks: ["duplicated"], what: "a known number of a producer is stored again" },
 } as const satisfies Record<string, { breaks: readonly Breach[]; what: string }>;
 
 export type FaultName = keyof typeof FAULTS;

@@ -3,6 +3,7 @@ import { startBroker } from "../support/broker.ts";
 import type { FaultName } from "./fault-names.ts";
 import { DeadFlow } from "./flow-dead.ts";
 import { JobsFlow } from "./flow-jobs.ts";
+import { MovesFlow } from "./flow-moves.ts";
 import { TopicsFlow } from "./flow-topics.ts";
 import { type Action, planRound } from "./plan.ts";
 import { Stalls } from "./stalls.ts";
@@ -47,7 +48,12 @@ export async function run({ seed, forMs, fault, quietMs, onRound }: RunOptions):
   if (fault !== undefined) env.DUNLIN_CHECK_FAULT = fault;
   const broker = await startBroker({ program: "test/check/start.ts", env });
   const world = new World(broker, seed);
-  const flows: Flow[] = [new JobsFlow(world), new DeadFlow(world), new TopicsFlow(world)];
+  const flows: Flow[] = [
+    new JobsFlow(world),
+    new DeadFlow(world),
+    new TopicsFlow(world),
+    new MovesFlow(world),
+  ];
   const disturber = new Disturber(world, flows, env);
   const stalls = new Stalls(world);
   const targets = {

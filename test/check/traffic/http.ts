@@ -5,21 +5,28 @@ import { textOf } from "./topic-json.ts";
 const RETRY_MS = 100;
 const CALL_TIMEOUT_MS = 10_000;
 
-/** Calls the broker; undefined when no answer came, or one that says to repeat the call. */
-async function call(url: string, path: string, init: RequestInit, problems: string[]): Promise<unknown> {
+/** Posts to the broker; undefined when no answer came. */
+export async function post(
+  url: string,
+  init: RequestInit,
+): Promise<{ status: number; body: unknown } | undefined> {
   try {
-    const response = await fetch(url + path, {
-      method: "POST",
-      ...init,
-      signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
-    });
-    const answer: unknown = await response.json();
-    if (response.ok) return answer;
-    if (response.status < 500 && response.status !== 429)
-      problems.push(`${path} was answered ${JSON.stringify(answer)}`);
+    const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
+    const response = await fetch(url, { method: "POST", ...init, signal });
+    return { status: response.status, body: await response.json() };
   } catch {
     // The connection was cut, or nobody listens just now.
+    return undefined;
   }
+}
+
+/** Calls the broker; undefined when no answer came, or one that says to repeat the call. */
+async function call(url: string, path: string, init: RequestInit, problems: string[]): Promise<unknown> {
+  const answer = await post(url + path, init);
+  if (answer === undefined) return undefined;
+  const { status, body } = answer;
+  if (status < 300) return body;
+  if (status < 500 && status !== 429) problems.push(`${path} was answered ${JSON.stringify(body)}`);
   return undefined;
 }
 

@@ -3,7 +3,9 @@
 import { Backlog } from "../../../worker/gateway/backlog/backlog.ts";
 import { Inbound } from "../../../worker/gateway/backlog/inbound.ts";
 import { Fanout } from "../../../worker/gateway/fanout.ts";
+import { Sequences } from "../../../worker/producers/sequences.ts";
 import { DedupWindow } from "../../../worker/queue/dedup.ts";
+import { destinationOf } from "../../../worker/queue/destination.ts";
 import { EventWriter } from "../../../worker/queue/events.ts";
 import { Ledger } from "../../../worker/queue/ledger.ts";
 import { Outcomes } from "../../../worker/queue/outcomes.ts";
@@ -148,6 +150,71 @@ const PLANTS: Partial<Record<FaultName, () => void>> = {
     Inbound.prototype.add = function (packetId) {
       add.call(this, packetId);
       return true;
+    };
+  },
+  "commit-half"() {
+    const { sendRecord } = Turn.prototype;
+    const { finish } = Ledger.prototype;
+    let isUnsettled = false;
+    Turn.prototype.sendRecord = function (target, record) {
+      const isCommit = destinationOf(target).kind === "publish";
+      if (isCommit && sometimes(0.03)) return { row: 0, at: 0 };
+      isUnsettled = isCommit && sometimes(0.03);
+      return sendRecord.call(this, target, record);
+    };
+    Ledger.prototype.finish = function (entry, end, byHandle) {
+      if (isUnsettled && end === "settled") this.giveBack(entry, false, byHandle, 0);
+      else finish.call(this, entry, end, byHandle);
+      isUnsettled = false;
+    };
+  },
+  "commit-again"() {
+    const { turn } = Queue.prototype;
+    const { find } = DedupWindow.prototype;
+    const made = new Set<string>();
+    let again = 0;
+    Queue.prototype.turn = function (commands, ...rest) {
+      const spoilt = commands.map((command) => {
+        if (command.type !== "commit") return command;
+        const { commit } = command;
+        if (!made.has(commit.key)) {
+          made.add(commit.key);
+          return command;
+        }
+        again += 1;
+        const key = `${commit.key}/${again}`;
+        return { ...command, commit: { ...commit, key, held: true, settlements: [], participants: [] } };
+      });
+      return turn.call(this, spoilt, ...rest);
+    };
+    // What it publishes has the ids of the first time: `…/0`, `…/1`.
+    DedupWindow.prototype.find = function (messageId, ...rest) {
+      return /\/\d+$/.test(messageId) ? undefined : find.call(this, messageId, ...rest);
+    };
+  },
+  "fence-ignored"() {
+    const { check, add } = Sequences.prototype;
+    const isFormer = (sequences: Sequences, name: string, epoch: number) =>
+      epoch < (sequences.get(name)?.epoch ?? 0);
+    Sequences.prototype.check = function (name, sequence, ...rest) {
+      return isFormer(this, name, sequence.epoch) ? undefined : check.call(this, name, sequence, ...rest);
+    };
+    Sequences.prototype.add = function (name, sequence, ...rest) {
+      return isFormer(this, name, sequence.epoch) ? undefined : add.call(this, name, sequence, ...rest);
+    };
+  },
+  "sequence-forgets"() {
+    const { check, add } = Sequences.prototype;
+    const isKnown = (sequences: Sequences, name: string, { epoch, seq }: { epoch: number; seq: number }) => {
+      const state = sequences.get(name);
+      return state?.epoch === epoch && seq <= state.last;
+    };
+    Sequences.prototype.check = function (name, sequence, ...rest) {
+      const forgets = isKnown(this, name, sequence) && sometimes(0.5);
+      return forgets ? undefined : check.call(this, name, sequence, ...rest);
+    };
+    Sequences.prototype.add = function (name, sequence, ...rest) {
+      return isKnown(this, name, sequence) ? undefined : add.call(this, name, sequence, ...rest);
     };
   },
 };
