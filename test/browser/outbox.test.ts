@@ -5,8 +5,8 @@ import { type ModuleSite, serveModules } from "./support/modules.ts";
 import type { OutboxPage } from "./support/outbox-page.ts";
 import { CHROMIUM, QUIET } from "./support/site.ts";
 
-const TIMEOUT_MS = 240_000;
-const WAIT_MS = 60_000;
+const TIMEOUT_MS = 400_000;
+const WAIT_MS = 120_000;
 /** Jobs stored between one death and the next. */
 const JOBS = 50;
 
@@ -36,6 +36,7 @@ async function until(holds: () => boolean | Promise<boolean>, what: () => string
 /** A browser's storage with the tabs of one user in it. */
 async function user() {
   const context: BrowserContext = await browser.newContext();
+  context.setDefaultTimeout(WAIT_MS);
   const stored: string[] = [];
   await context.exposeFunction("stored", (job: string) => {
     stored.push(job);

@@ -275,6 +275,24 @@ function tokenOf(body: string): string {
   return body.replaceAll('"', "").split(":")[0]!;
 }
 
+const of = (queue: number) => ({ queue, delivery: 0, to: 0 });
+const REFUSED_AND_LATE: Step[] = [
+  { do: "commit", picks: [of(2), of(0)] },
+  { do: "call", which: 0, fate: "ok" },
+  { do: "commit", picks: [of(0), of(2), of(0)] },
+  { do: "call", which: 15, fate: "ok" },
+  { do: "call", which: 0, fate: "twice" },
+  { do: "call", which: 0, fate: "ok" },
+  { do: "call", which: 0, fate: "ok" },
+  { do: "call", which: 0, fate: "ok" },
+  { do: "late", which: 0 },
+  { do: "commit", picks: [of(0)] },
+  { do: "send", from: 0, which: 0, fate: "ok" },
+  { do: "call", which: 0, fate: "ok" },
+  { do: "call", which: 0, fate: "ok" },
+  { do: "commit", picks: [of(0)] },
+];
+
 describe("commits over queues that fail", () => {
   it("[CMT1] [CMT3] [CMT5] [CMT8] [CMT10] [EVC1] take effect as a whole or not at all, once, and hold nothing for ever", async () => {
     let made = 0;
@@ -302,7 +320,11 @@ describe("commits over queues that fail", () => {
           expect(open.ledger.consumers.size).toBe(1);
         }
       }),
-      { numRuns: RUNS },
+      {
+        numRuns: RUNS,
+        // A commit that its deciding queue refused, whose call came again once its participants had been let go.
+        examples: [[REFUSED_AND_LATE]],
+      },
     );
     expect(made, "commits that took effect").toBeGreaterThan(RUNS / 2);
   });

@@ -41,7 +41,9 @@ export async function coordinate(plan: Plan, port: CommitPort): Promise<CommitRe
       return refuse("unavailable", "the queue that decides could not be reached; repeat the commit");
     }
   }
-  if (!held || result.type !== "committed") await letGo(plan, port);
+  // One that gives up too much lately cannot promise not to make it: the holds ask it in their time.
+  const isOpen = result.type === "refused" && result.refusal.kind === "too-many";
+  if (!held || (result.type !== "committed" && !isOpen)) await letGo(plan, port);
   if (result.type === "committed") return receiptsOf(plan, result.messages, port);
   return refusal ?? refusalOf(result, plan.deliveries) ?? refuse("internal", "a commit was not decided");
 }

@@ -28,9 +28,9 @@ export function commit(turn: Turn, wanted: Commit): QueueResult {
     );
   }
   const settled = settlements.map((settlement) => leasedBy(turn, settlement) !== undefined);
-  if (settled.includes(false)) return { type: "settled", settled };
+  if (settled.includes(false)) return giveUp(turn, wanted, { type: "settled", settled });
   const refusal = refuseOwn(turn, publishes);
-  if (refusal !== undefined) return refused(refusal);
+  if (refusal !== undefined) return giveUp(turn, wanted, refused(refusal));
 
   // Released messages count as ready again: they must not take the room that was found for the new ones.
   const messages = publishes.map((publish) => send(turn, publish));
@@ -64,6 +64,12 @@ function abandon(turn: Turn, { tx, settlements }: Commit): QueueResult {
   return refusal === undefined
     ? { type: "settled", settled: settlements.map(() => false) }
     : refused(refusal);
+}
+
+/** It is not made now. Its participants are let go for that, so the same call, come again late, must not make it either. */
+function giveUp(turn: Turn, { tx, participants }: Commit, answer: QueueResult): QueueResult {
+  const refusal = participants.length === 0 ? undefined : abort(turn, tx);
+  return refusal === undefined ? answer : refused(refusal);
 }
 
 function abort({ ledger: { aborts }, now }: Turn, tx: string): Refusal | undefined {
