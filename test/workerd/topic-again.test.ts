@@ -32,3 +32,25 @@ it("[TJS12] [TJS24] what a subscription has read does not come again when its To
   expect(await reader.take(1)).toMatchObject([{ op: "message", seq: 3 }]);
   expect(reader.frames).toEqual([]);
 });
+
+it("[TJS12] what was lost on its way from the topic is told as lag, and not what nobody subscribed for", async () => {
+  const publisher = await Wire.connect();
+  const to = "topic:lost";
+  const first = await publisher.ask({ op: "publish", to, body: 1, retain: true });
+  await publisher.ask({ op: "publish", to, body: 2 });
+  const reader = await Wire.connect();
+  await reader.ask({ op: "subscribe", sub: 1, to });
+  expect(await reader.take(1)).toMatchObject([{ seq: 1, retained: true }]);
+  await publisher.ask({ op: "publish", to, body: 3 });
+  expect(await reader.take(1)).toMatchObject([{ seq: 3 }]);
+  const packet = new TopicPacketWriter();
+  const record = new Writer();
+  writeMessage(record, message({ topic: "lost", body: `"6"`, epoch: first.epoch as number, seq: 6 }));
+  packet.add(record.take());
+  const gateway = gatewayStub() as unknown as Gateway;
+  await gateway.topicDeliver("default:lost", packet.take({ stream: Date.now() + 1_000, number: 1, id: 0 }));
+  expect(await reader.take(2)).toMatchObject([
+    { op: "event", kind: "lag", sub: 1, skipped: 2 },
+    { op: "message", seq: 6 },
+  ]);
+});

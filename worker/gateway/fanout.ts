@@ -195,7 +195,12 @@ function follow(place: Place, view: RecordView): number {
 
 function tellMissing(protocol: Protocol, matches: Match[], missing: number): void {
   for (const { subscriptions } of matches) {
-    for (const subscription of subscriptions) protocol.lag(subscription, missing);
+    for (const subscription of subscriptions) {
+      // One to a single topic knows its own place, from before the first message that came here.
+      if (subscription.place === undefined || subscription.selector !== undefined) {
+        protocol.lag(subscription, missing);
+      }
+    }
   }
 }
 

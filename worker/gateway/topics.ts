@@ -243,6 +243,7 @@ export class Topics {
     const { behind, session } = subscription;
     subscription.behind = undefined;
     this.#owner.fanout.changed(subscription);
+    stand(subscription, seen, behind?.dropped ?? 0);
     if (behind !== undefined && behind.dropped > 0) session.protocol.lag(subscription, behind.dropped);
     for (const record of behind?.records ?? []) {
       const view = new RecordView(record);
@@ -295,4 +296,17 @@ function checkSelectors(session: Session, sub: number, selector: Selector | unde
   if (chars <= MAX_SESSION_SELECTOR_CHARS) return undefined;
   const limit = `the filters of a session have at most ${MAX_SESSION_SELECTOR_CHARS} characters`;
   return refuse("too-many", `${limit} together, got ${chars}`);
+}
+
+/** A subscription to one topic has got, or did not want, what was before; `dropped` that came since are told apart. */
+function stand(
+  { filter, place }: TopicSubscription,
+  seen: ReadonlyMap<string, TopicPosition>,
+  dropped: number,
+): void {
+  const position = seen.get(filter);
+  if (place === undefined || position === undefined) return;
+  const isAhead = place.epoch === position.epoch && place.seq >= position.seq;
+  if (!isAhead) Object.assign(place, { epoch: position.epoch, seq: position.seq });
+  place.seq += dropped;
 }

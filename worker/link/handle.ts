@@ -8,7 +8,7 @@ export interface Handle {
   lease: number;
 }
 
-// No zeros in front: a lease has one handle, and what names it twice can be told by the text.
+/** One text for each handle: whoever looks for one that stands twice in a request compares the texts. */
 const FORM = /^(0|[1-9a-z][0-9a-z]{0,10})\.(0|[1-9a-z][0-9a-z]{0,10})$/;
 
 /** The handle as clients see it: opaque, short, safe in JSON without escapes. */

@@ -96,10 +96,7 @@ const COMMANDS: { [Type in keyof Commands]: (turn: Turn, command: Commands[Type]
   },
   schedule: (turn, { id, spec, record }) => done(turn, setSchedule(turn, id, spec, record)),
   unschedule: (turn, { id }) => done(turn, removeSchedule(turn, id)),
-  push: (turn, { spec }) => {
-    setPush(turn, spec);
-    return done(turn);
-  },
+  push: (turn, { spec }) => done(turn, setPush(turn, spec)),
   "resume-push": (turn) => {
     resumePush(turn);
     return done(turn);

@@ -110,7 +110,8 @@ export class Management {
     const unready = await this.#shell.ready(command);
     if (unready !== undefined) return unready;
     const created = this.#shell.open()!.ledger.push.spec === undefined;
-    await this.#shell.carryOut(command);
+    const refusal = await this.#shell.carryOut(command);
+    if (refusal !== undefined) return refusal;
     const described = await this.describePush();
     return described === undefined || isRefusal(described) ? described : { ...described, created };
   }

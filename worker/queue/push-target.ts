@@ -1,6 +1,8 @@
 // Where a queue pushes its messages, as a part of its books; and the consumer that stands for it.
 import type { Reader } from "../bytes/reader.ts";
 import type { Writer } from "../bytes/writer.ts";
+import type { Refusal } from "../errors.ts";
+import type { ConsumerSpec } from "../link/commands.ts";
 import type { PushSpec } from "../push/spec.ts";
 import { Book } from "./book.ts";
 import { attach, detach, heldBy } from "./settle.ts";
@@ -9,7 +11,7 @@ import type { Turn } from "./turn.ts";
 /** The gateway's name of the consumer that pushes: no gateway is called so. */
 export const PUSH_GATEWAY = "\0push";
 /** Its ref. Gateways choose theirs at random from 2^48. */
-const PUSH_REF = 1;
+export const PUSH_REF = 1;
 /** What a lease lasts beyond the time that an answer may take. */
 const LEASE_MARGIN_MS = 15_000;
 
@@ -41,24 +43,32 @@ export class PushTarget extends Book {
   }
 }
 
-/** Begins, changes or ends pushing; what was under way comes back at once. */
-export function setPush(turn: Turn, spec: PushSpec | undefined): void {
-  turn.ledger.push.set(spec);
+/** Begins, changes or ends pushing; what was under way comes back at once. Refused where no consumer more may come. */
+export function setPush(turn: Turn, spec: PushSpec | undefined): Refusal | undefined {
   detach(turn, [PUSH_REF]);
-  if (spec === undefined) return;
-  attach(turn, {
+  const refusal = spec === undefined ? undefined : attach(turn, consumerFor(spec));
+  if (refusal === undefined) turn.ledger.push.set(spec);
+  return refusal;
+}
+
+function consumerFor(spec: PushSpec): ConsumerSpec {
+  return {
     ...{ ref: PUSH_REF, gateway: PUSH_GATEWAY, client: "push", filter: "", credit: spec.concurrency },
     ...{ leaseMs: leaseMs(spec), generation: 1, resend: false },
-  });
+  };
 }
 
 /** The object has woken: what it was pushing before is pushed again, as nobody knows how far it came, with the time for a whole answer. */
 export function resumePush(turn: Turn): void {
-  const { spec } = turn.ledger.push;
-  const consumer = turn.ledger.consumers.get(PUSH_REF);
+  const { push, consumers, everyone, holds } = turn.ledger;
+  const { spec } = push;
+  const consumer = consumers.get(PUSH_REF);
   if (spec === undefined || consumer === undefined) return;
-  for (const entry of heldBy(turn, consumer)) {
-    turn.ledger.extend(entry, turn.now + leaseMs(spec));
+  const shared = [...everyone.of(consumer, false)];
+  for (const entry of [...heldBy(turn, consumer, shared.length), ...shared]) {
+    // The handler has come as far as its commit: that decides, and no lease that it holds may end before.
+    if (holds.has(entry.position)) continue;
+    turn.ledger.extend(entry, Math.max(entry.deadline, turn.now + leaseMs(spec)));
     turn.deliver(entry, consumer, true);
   }
 }

@@ -22,7 +22,7 @@ import { Outbound } from "./outbound.ts";
 import { OutboxSender } from "./outbox-sender.ts";
 import { describe } from "./peek.ts";
 import type { Answer, Pending } from "./pending.ts";
-import { PUSH_GATEWAY } from "./push-target.ts";
+import { PUSH_GATEWAY, PUSH_REF } from "./push-target.ts";
 import { Queue, type TurnOutcome } from "./queue.ts";
 import type { RedriveOptions } from "./redrive.ts";
 import type { Applied, PeekState, QueueDescription, QueueRpc, ReceiveOptions } from "./rpc.ts";
@@ -73,7 +73,7 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
       hosts: env.DUNLIN_PUSH_HOSTS,
       service: (binding) => handlerOf(env, binding),
       settle: (settlements) => {
-        this.#submit([{ type: "settle", settlements }]).catch(() => undefined);
+        this.#submit([{ type: "settle", settlements, by: PUSH_REF }]).catch(() => undefined);
       },
     });
     this.#management = new Management({
@@ -151,24 +151,25 @@ export class QueueObject extends DurableObject<Env> implements QueueRpc {
   async remove(): Promise<Refusal | undefined> {
     const queue = this.#open();
     if (queue === undefined) return this.#unknown();
-    // Dead letters on their way are another queue's already.
-    if (!(await this.#sender.drained(this.#store))) {
-      return refuse("unavailable", "dead letters of this queue could not be delivered yet; repeat the call");
-    }
-    await directoryObject(this.env, this.#namespace).removeQueue(this.#name);
-    await this.#delete(queue);
-    return undefined;
+    if (await this.#removeUnless(queue, () => false)) return undefined;
+    return refuse(
+      "unavailable",
+      "messages of this queue to others could not be delivered yet; repeat the call",
+    );
   }
 
   async removeUnused(): Promise<boolean> {
     const queue = this.#open();
-    if (queue === undefined) return true;
-    const isUsed = () => queue.ledger.consumers.size > 0;
+    return queue === undefined || this.#removeUnless(queue, () => queue.ledger.consumers.size > 0);
+  }
+
+  /** Removes the queue once nothing of it is on its way: that is another queue's already. */
+  async #removeUnless(queue: Queue, isUsed: () => boolean): Promise<boolean> {
     if (isUsed() || !(await this.#sender.drained(this.#store))) return false;
     const directory = directoryObject(this.env, this.#namespace);
     await directory.removeQueue(this.#name);
-    if (isUsed()) {
-      // A consumer has come meanwhile.
+    if (isUsed() || this.#store.nextOutbox() !== undefined) {
+      // A consumer has come meanwhile, or a message has left.
       await directory.addQueue(this.#name, Date.now(), true);
       return false;
     }

@@ -381,7 +381,7 @@ describe("packets read as they were written", () => {
         else expect(formatHandle(position, lease)).toBe(text);
       }),
     );
-    for (const text of ["", ".", "1.", ".1", "1.2.3", "-1.2", "1.Z", " 1.1", "1.1\n"]) {
+    for (const text of ["", ".", "1.", ".1", "1.2.3", "-1.2", "1.Z", " 1.1", "1.1\n", "01.1", "1.01"]) {
       expect(parseHandle(text), JSON.stringify(text)).toEqual({ position: -1, lease: -1 });
     }
   });

@@ -1,5 +1,6 @@
 // Delivery to all: one lease for every consumer, and one settle that ends it for all of them.
 import { describe, expect, it } from "vitest";
+import { settlement } from "../../support/commits.ts";
 import { type Delivered, Machine } from "../../support/machine.ts";
 
 const ALL = { delivery: "all" as const, leaseMs: 1_000, maxFailures: 3 };
@@ -175,5 +176,51 @@ describe("delivery to all", () => {
     machine.settle(shared!, "ack", { by: 1 });
     expect(machine.told).toHaveLength(1);
     expect([...machine.queue.ledger.consumers.values()].map(({ used }) => used)).toEqual([0, 0]);
+  });
+});
+
+describe("a commit that holds what is out to all", () => {
+  const hold = (machine: Machine, delivery: Delivered) =>
+    machine.turn({
+      type: "hold",
+      hold: { tx: "k~1", decider: "other", settlements: [settlement(delivery)] },
+    }).results[0];
+  const conclude = (machine: Machine, committed: boolean) =>
+    machine.turn({ type: "conclude", tx: "k~1", committed });
+
+  function held(): { machine: Machine; delivery: Delivered } {
+    const machine = new Machine("user", ALL);
+    for (const ref of [1, 2]) machine.attach(ref, 5);
+    machine.publish(...numbers(1));
+    const [delivery] = machine.delivered;
+    expect(hold(machine, delivery!)).toEqual({ type: "settled", settled: [true] });
+    machine.reopen();
+    return { machine, delivery: delivery! };
+  }
+
+  it("[CMT8] [DEV2] [DEV3] keeps it from the others, who are told when it is committed", () => {
+    const { machine, delivery } = held();
+    expect(machine.settle(delivery, "ack", { by: 2 }), "another settles").toBe(false);
+    machine.pass(100_000);
+    expect(shown(machine.attach(3, 5)), "whoever comes meanwhile").toEqual(["3:1"]);
+    conclude(machine, true);
+    const handle = `${delivery.position}.${delivery.lease}`;
+    expect(machine.told).toEqual([1, 2, 3].map((ref) => `${ref} settled ${handle}`));
+    expect(machine.queue.ledger.counts).toMatchObject({ leased: 0, settled: 1 });
+    expect([...machine.queue.ledger.consumers.values()].map(({ used }) => used)).toEqual([0, 0, 0]);
+  });
+
+  it("[CMT9] [DEV7] when it is not made: everyone's again, or ready where nobody is left", () => {
+    const { machine, delivery } = held();
+    machine.turn({ type: "detach", refs: [1] });
+    conclude(machine, false);
+    expect(machine.settle(delivery, "ack", { by: 2 })).toBe(true);
+
+    const { machine: left } = held();
+    left.turn({ type: "detach", refs: [1, 2] });
+    expect(left.queue.ledger.counts, "it is held").toMatchObject({ leased: 1, ready: 0 });
+    conclude(left, false);
+    expect(left.queue.ledger.counts).toMatchObject({ leased: 0, ready: 1 });
+    expect([...left.queue.ledger.entries.values()]).toMatchObject([{ failures: 0 }]);
   });
 });

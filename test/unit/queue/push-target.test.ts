@@ -1,6 +1,9 @@
 // The consumer that stands for a push: what it holds over an eviction, and what its waking costs.
 import { describe, expect, it } from "vitest";
+import { MAX_CONSUMERS } from "../../../worker/limits.ts";
 import type { PushSpec } from "../../../worker/push/spec.ts";
+import { PUSH_REF } from "../../../worker/queue/push-target.ts";
+import { outbox, settlement } from "../../support/commits.ts";
 import { Machine } from "../../support/machine.ts";
 
 const SPEC: PushSpec = {
@@ -32,6 +35,38 @@ describe("a push over an eviction", () => {
     expect(machine.delivered).toHaveLength(0);
   });
 
+  it("[PSH7] what a commit of the handler holds is not pushed again, and stays held whatever time passes", () => {
+    const machine = pushing();
+    machine.publish({ body: "a" }, { body: "b" });
+    const [first, second] = machine.delivered;
+    const hold = { tx: "k~1", decider: "other", settlements: [settlement(first!)] };
+    machine.turn({ type: "hold", hold });
+    machine.reopen();
+    machine.turn({ type: "resume-push" });
+    expect(machine.delivered).toMatchObject([{ body: "b", lease: second!.lease }]);
+    machine.pass(100_000);
+    machine.turn({ type: "conclude", tx: "k~1", committed: true });
+    expect(machine.queue.ledger.counts).toMatchObject({ settled: 1 });
+    expect(machine.queue.ledger.entries.has(first!.position), "[CMT1] it is settled for good").toBe(false);
+  });
+
+  it("[PSH7] [DEV1] what is out to all is pushed again too, and who settles it is the push", () => {
+    const machine = new Machine("jobs", { delivery: "all", leaseMs: 5_000 });
+    machine.attach(7, 5);
+    machine.turn({ type: "push", spec: SPEC });
+    machine.publish({ body: "a", receiptTo: "queue:told" });
+    expect(machine.delivered.map(({ ref }) => ref)).toEqual([7, PUSH_REF]);
+    const [delivery] = machine.delivered;
+    machine.reopen();
+    machine.turn({ type: "resume-push" });
+    expect(machine.delivered).toMatchObject([{ ref: PUSH_REF, lease: delivery!.lease, redelivered: true }]);
+    machine.pass(SPEC.timeoutMs);
+    expect(machine.settle(delivery!, "ack", { by: PUSH_REF })).toBe(true);
+    expect(machine.told).toHaveLength(1);
+    const [row] = outbox(machine);
+    expect(JSON.parse(row!.bodies[0]!)).toMatchObject({ outcome: "ack", client: "push" });
+  });
+
   it("[PSH7] [EVC1] what waits for its next attempt is pushed after an eviction", () => {
     const machine = pushing();
     machine.publish({ body: "a" });
@@ -48,5 +83,20 @@ describe("a push over an eviction", () => {
     machine.reopen();
     machine.turn({ type: "resume-push" });
     expect(machine.sql.rowsWritten).toBe(before);
+  });
+});
+
+describe("a push beside other consumers", () => {
+  it("[PSH14] is refused where there is no room for one more, and changes nothing", () => {
+    const machine = new Machine();
+    const consumer = { gateway: "g", client: "", filter: "", credit: 0, leaseMs: undefined };
+    for (let ref = 2; ref < MAX_CONSUMERS + 2; ref++) {
+      machine.queue.ledger.attach({ ...consumer, ref, leaseMs: 0, generation: 1 });
+    }
+    const [result] = machine.turn({ type: "push", spec: SPEC }).results;
+    expect(result).toMatchObject({ type: "refused", refusal: { kind: "too-many" } });
+    expect(machine.queue.ledger.push.spec).toBe(undefined);
+    machine.turn({ type: "detach", refs: [2] });
+    expect(machine.turn({ type: "push", spec: SPEC }).results).toMatchObject([{ type: "done" }]);
   });
 });

@@ -100,8 +100,10 @@ export class JsonTopics {
     for (const { session, subscriptions } of matches) {
       const { connection } = session;
       for (const subscription of subscriptions) {
-        if (connection === undefined) subscription.skipped += messages.length;
-        else for (const message of messages) this.#sendLive(subscription, message);
+        for (const message of messages) {
+          if (connection !== undefined) this.#sendLive(subscription, message);
+          else if (advance(subscription, message.epoch, message.seq)) subscription.skipped++;
+        }
       }
     }
   }
@@ -154,7 +156,11 @@ export class JsonTopics {
 
   /** A Topic object that has woken sends again what it does not know to be confirmed: the subscription may have read it since. */
   #sendLive(subscription: TopicSubscription, { epoch, seq, text }: Live): void {
-    if (advance(subscription, epoch, seq)) this.#send(subscription, text, true);
+    const missed = missedBefore(subscription, epoch, seq);
+    if (!advance(subscription, epoch, seq)) return;
+    // Lost on its way from the topic, with an answer that it rode on: never a silent hole.
+    subscription.skipped += missed;
+    this.#send(subscription, text, true);
   }
 
   /** @param live one of many alike: it may wait a little for others */
@@ -201,6 +207,15 @@ function advance({ place }: TopicSubscription, epoch: number, seq: number): bool
   place.epoch = epoch;
   place.seq = seq;
   return true;
+}
+
+/**
+ * How many messages of one topic are missing between what a subscription has got and this one. Nothing can be said of filters with
+ * wildcards, nor of a selector: what it leaves out is missing rightly.
+ */
+function missedBefore({ place, selector }: TopicSubscription, epoch: number, seq: number): number {
+  if (place === undefined || selector !== undefined || place.epoch !== epoch) return 0;
+  return Math.max(0, seq - place.seq - 1);
 }
 
 /** Where a subscription begins; a filter with wildcards has no one place. */
