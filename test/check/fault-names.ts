@@ -42,7 +42,7 @@ export const FAULTS = {
     breaks: ["lost", "duplicated"],
     what: "a commit settles and does not publish, or publishes and does not settle",
   },
-  "commit-again": { breaks: ["duplicated", "unfenced"], what: "a repeated commit publishes again" },
+  "commit-again": { breaks: ["duplicated"], what: "a repeated commit publishes again" },
   "fence-ignored": { breaks: ["unfenced"], what: "a producer's former life still publishes" },
   "sequence-forgets": { breaks: ["duplicated"], what: "a known number of a producer is stored again" },
 } as const satisfies Record<string, { breaks: readonly Breach[]; what: string }>;
