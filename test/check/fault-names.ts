@@ -39,12 +39,17 @@ export const FAULTS = {
     what: "a repeated PUBLISH of QoS 2 counts as another message",
   },
   "commit-half": {
+    moves: true,
     breaks: ["lost", "duplicated"],
     what: "a commit settles and does not publish, or publishes and does not settle",
   },
-  "commit-again": { breaks: ["duplicated"], what: "a repeated commit publishes again" },
-  "fence-ignored": { breaks: ["unfenced"], what: "a producer's former life still publishes" },
-  "sequence-forgets": { breaks: ["duplicated"], what: "a known number of a producer is stored again" },
-} as const satisfies Record<string, { breaks: readonly Breach[]; what: string }>;
+  "commit-again": { moves: true, breaks: ["duplicated"], what: "a repeated commit publishes again" },
+  "fence-ignored": { moves: true, breaks: ["unfenced"], what: "a producer's former life still publishes" },
+  "sequence-forgets": {
+    moves: true,
+    breaks: ["duplicated"],
+    what: "a known number of a producer is stored again",
+  },
+} as const satisfies Record<string, { breaks: readonly Breach[]; what: string; moves?: true }>;
 
 export type FaultName = keyof typeof FAULTS;

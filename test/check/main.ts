@@ -5,7 +5,9 @@ import { FAULTS, type FaultName } from "./fault-names.ts";
 import { type RunResult, run } from "./run.ts";
 import type { Counts, Finding } from "./world.ts";
 
-const USAGE = `npm run check:once -- [--minutes M | --seconds S] [--seed N] [--fault NAME | --fault all] [--report FILE]
+const USAGE = `npm run check:once -- [--minutes M | --seconds S] [--seed N] [--fault NAME | --fault all] [--moves] [--report FILE]
+
+--moves: commits and numbered producers take part as well.
 
 Faults: ${Object.keys(FAULTS).join(", ")}`;
 const DEFAULT_SECONDS = 60;
@@ -21,6 +23,7 @@ const { values } = parseArgs({
     seed: { type: "string" },
     fault: { type: "string" },
     report: { type: "string" },
+    moves: { type: "boolean" },
     help: { type: "boolean" },
   },
 });
@@ -44,6 +47,7 @@ process.exit(ok ? 0 : 1);
 async function clean(): Promise<boolean> {
   const result = await run({
     seed,
+    moves: values.moves ?? false,
     forMs: Number(asked ?? DEFAULT_SECONDS) * 1_000,
     onRound: (round, counts) => console.log(`${clock()} round ${round}: ${summary(counts)}`),
   });

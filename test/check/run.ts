@@ -1,6 +1,6 @@
 // One run of the check: rounds of traffic and disturbances against one broker process, each judged when it has become quiet.
 import { startBroker } from "../support/broker.ts";
-import type { FaultName } from "./fault-names.ts";
+import { FAULTS, type FaultName } from "./fault-names.ts";
 import { DeadFlow } from "./flow-dead.ts";
 import { JobsFlow } from "./flow-jobs.ts";
 import { MovesFlow } from "./flow-moves.ts";
@@ -12,6 +12,8 @@ import { type Counts, type Finding, type Flow, sleep, World } from "./world.ts";
 /** How to run. */
 export interface RunOptions {
   seed: number;
+  /** Whether commits and numbered producers take part. */
+  moves?: boolean;
   /** How long rounds begin; what follows until the last one is quiet comes on top. */
   forMs: number;
   fault?: FaultName;
@@ -42,18 +44,21 @@ const SHOWN_OUTPUT = 600;
 const QUIET_WITH_FAULT_MS = 12_000;
 
 /** Runs until time is over, or a round found something. */
-export async function run({ seed, forMs, fault, quietMs, onRound }: RunOptions): Promise<RunResult> {
+export async function run({
+  seed,
+  forMs,
+  fault,
+  quietMs,
+  moves = false,
+  onRound,
+}: RunOptions): Promise<RunResult> {
   const gateways = 1 + (seed % 2);
   const env: Record<string, string> = { GATEWAYS: String(gateways), DUNLIN_CHECK_OFFSET_MS: "0" };
   if (fault !== undefined) env.DUNLIN_CHECK_FAULT = fault;
   const broker = await startBroker({ program: "test/check/start.ts", env });
   const world = new World(broker, seed);
-  const flows: Flow[] = [
-    new JobsFlow(world),
-    new DeadFlow(world),
-    new TopicsFlow(world),
-    new MovesFlow(world),
-  ];
+  const flows: Flow[] = [new JobsFlow(world), new DeadFlow(world), new TopicsFlow(world)];
+  if (moves || (fault !== undefined && "moves" in FAULTS[fault])) flows.push(new MovesFlow(world));
   const disturber = new Disturber(world, flows, env);
   const stalls = new Stalls(world);
   const targets = {

@@ -13,7 +13,7 @@ const SHOWN = 5;
 it("[CHK1] [CHK2] [CHK4] a short run over every protocol finds nothing", {
   timeout: TIMEOUT_MS,
 }, async () => {
-  const seed = process.env.FAULT_SEED ? Number(process.env.FAULT_SEED) : Date.now() % 1_000_000;
+  const seed = process.env.FAULT_SEED ? Number(process.env.FAULT_SEED) : 4712;
   const { findings, counts, output } = await run({ seed, forMs: CLEAN_MS });
   expect(findings.slice(0, SHOWN), `seed ${seed}\n${output}`).toEqual([]);
   // A run that did next to nothing proves next to nothing.
